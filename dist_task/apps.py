@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class DistTaskConfig(AppConfig):
+    name = "dist_task"
+    verbose_name = _("Task runs")
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401  # registers the system checks

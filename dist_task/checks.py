@@ -1,0 +1,29 @@
+"""System checks: what a wrong configuration is called, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+
+WEAK_KEY_PREFIXES = ("django-insecure-", "development-")
+
+
+@register(Tags.security)
+def check_production_profile(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E001-E003: the production profile refuses to start without authentication, a strong key and hosts."""
+    if settings.PROFILE != "production":
+        return []
+    problems: list[CheckMessage] = []
+    key = settings.SECRET_KEY
+    if len(key) < 50 or len(set(key)) < 5 or key.startswith(WEAK_KEY_PREFIXES):
+        hint = "Set the environment variable SECRET_KEY to at least 50 random characters."
+        problems.append(Error("SECRET_KEY is missing or weak.", hint=hint, id="dist_task.E001"))
+    if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
+        hint = "Set the environment variable ALLOWED_HOSTS to the names under which this service is reached."
+        problems.append(Error("ALLOWED_HOSTS is empty or open to all.", hint=hint, id="dist_task.E002"))
+    if settings.DIST_TASK.get("ANONYMOUS_API"):
+        hint = "Remove ANONYMOUS_API from the DIST_TASK setting; create tokens in the admin console."
+        problems.append(Error("The API answers without authentication.", hint=hint, id="dist_task.E003"))
+    return problems

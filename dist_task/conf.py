@@ -1,0 +1,60 @@
+"""A typed view of our own settings: `from dist_task.conf import conf`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """What `settings.DIST_TASK` may hold, with its defaults. Durations are in seconds, sizes in bytes."""
+
+    EXECUTORS: tuple[str, ...] = (
+        "dist_task.executors.http.HttpExecutor",
+        "dist_task.executors.rpc.RpcExecutor",
+        "dist_task.executors.noop.NoopExecutor",
+    )
+    LEASE_SECONDS: float = 15.0
+    RENEW_SECONDS: float = 3.0
+    STOP_GRACE_SECONDS: float = 6.0
+    DRAIN_SECONDS: float = 600.0
+    POLL_SECONDS: float = 1.0
+    SLOTS: int = 128
+    CLAIM_BATCH: int = 64
+    SLOTS_PER_TARGET: int = 64
+    SLOTS_PER_TRANSACTION: int = 32
+    SUSPECT_DEATHS: int = 1
+    MAX_BODY_BYTES: int = 1_048_576
+    MAX_RESPONSE_BYTES: int = 1_048_576
+    MAX_LOG_BYTES: int = 8_192
+    ALLOWED_HOSTS_OUT: tuple[str, ...] = field(default=())
+    ALLOW_PRIVATE_TARGETS: bool = False
+    ANONYMOUS_API: bool = False
+    READY_OLDEST_DUE_SECONDS: float = 60.0
+    TOKEN_DAYS: int = 90
+
+
+class _CurrentConf:
+    """Reads `settings.DIST_TASK` once, and again when a test overrides it."""
+
+    @cached_property
+    def _values(self) -> Conf:
+        given = dict(settings.DIST_TASK)
+        known = {each.name for each in fields(Conf)}
+        return Conf(**{name: value for name, value in given.items() if name in known})
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._values, name)
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "DIST_TASK":
+        conf.__dict__.pop("_values", None)
+
+
+conf: Conf = _CurrentConf()  # type: ignore[assignment]  # same attributes, read late
+setting_changed.connect(_forget)

@@ -1,0 +1,78 @@
+"""What is wrong with something that came from outside: where it is, and a sentence about it.
+
+Pure. A message is translated when it is added, so it speaks the language of the request that is being answered.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.utils.translation import gettext, ngettext
+
+from dist_task.errors import DistTaskError
+
+MOST_REPORTED = 100
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    path: str  # such as "tasks[2].retry.interval"
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class InvalidError(DistTaskError):
+    """Something from outside was refused; `problems` says where and why, and is never empty."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class Problems:
+    """Collects problems: the first hundred in full, the others as a number."""
+
+    def __init__(self, *, root: str) -> None:
+        self.root = root  # the path of a problem that has none, such as "definition"
+        self._found: list[Problem] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, path: str, message: str, /, **parameters: object) -> None:
+        """`message` is an untranslated text (mark it with gettext_noop): nothing is translated beyond the cap."""
+        self._count += 1
+        if self._count <= MOST_REPORTED:
+            text = gettext(message)
+            self._found.append(Problem(path or self.root, text % parameters if parameters else text))
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self._count += 1
+            if self._count <= MOST_REPORTED:
+                self._found.append(problem)
+
+    def report(self) -> list[Problem]:
+        more = self._count - len(self._found)
+        if not more:
+            return list(self._found)
+        text = ngettext("and %(more)d more problem", "and %(more)d more problems", more) % {"more": more}
+        return [*self._found, Problem(self.root, text)]
+
+
+def shown(value: object, *, length: int = 60) -> str:
+    """Outside text made fit to be quoted in a message: one line, short, printable."""
+    text = _UNPRINTABLE.sub("\ufffd", str(value)[: length + 1])
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def child_path(path: str, key: object) -> str:
+    """The path of a member (a string key) or of an item (an int)."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    name = shown(key)
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,215 @@
+"""Django settings. Two profiles: `development` (loopback, no token needed) and `production` (deny by default)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from dist_task.database import databases
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+PROFILE = env.str("DIST_TASK_PROFILE", default="development")
+if PROFILE not in ("development", "production"):
+    raise ImproperlyConfigured(f"DIST_TASK_PROFILE is development or production, not {PROFILE!r}.")
+PRODUCTION = PROFILE == "production"
+DATA_DIR = Path(env.str("DIST_TASK_DATA", default=str(BASE_DIR / "var"))).resolve()
+
+
+def development_key() -> str:
+    """A random key of this data folder, kept in a 0600 file: a default that is in the source is no secret."""
+    path = DATA_DIR / "secret_key"
+    if not path.exists():
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"secret_key.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text("development-" + secrets.token_urlsafe(48))
+        if not path.exists():
+            draft.replace(path)
+        else:
+            draft.unlink()
+    return path.read_text()
+
+
+SECRET_KEY = env.str("SECRET_KEY", default="" if PRODUCTION else development_key())
+if PRODUCTION and len(SECRET_KEY) < 50:
+    raise ImproperlyConfigured(
+        "The production profile needs a SECRET_KEY of at least 50 random characters in the environment."
+    )
+DEBUG = False
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
+if PRODUCTION and not ALLOWED_HOSTS:
+    raise ImproperlyConfigured(
+        "The production profile needs ALLOWED_HOSTS in the environment: the names under which it is reached."
+    )
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "rest_framework",
+    "django_filters",
+    "knox",
+    "axes",
+    "csp",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "dist_task",
+    "flows",
+    "transactions",
+    "exceptions_app",
+    "stats",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "dist_task.urls"
+WSGI_APPLICATION = "dist_task.wsgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.i18n",
+            ]
+        },
+    }
+]
+
+DATABASES = databases()
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = env.str("STATIC_ROOT", default=str(DATA_DIR / "static"))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=1_048_576)
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+TLS = env.bool("TLS", default=PRODUCTION)
+"""Production is reached over https. `TLS=off` is for a private network that ends TLS elsewhere."""
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = TLS
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000 if TLS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = TLS
+SECURE_REDIRECT_EXEMPT = [r"^(health|livez|readyz)/?$"]
+if env.bool("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"default-src": ["'self'"], "frame-ancestors": ["'none'"]}}
+
+BIND = env.str("DIST_TASK_BIND", default="127.0.0.1")
+"""The address the web server listens on. What the API allows without a token depends on it, never on the client."""
+LOOPBACK = BIND in ("127.0.0.1", "::1", "localhost")
+
+DIST_TASK = {
+    "ANONYMOUS_API": not PRODUCTION and LOOPBACK,
+    "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
+    "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
+    "STOP_GRACE_SECONDS": env.float("STOP_GRACE_SECONDS", default=30.0 if PRODUCTION else 5.0),
+    "LEASE_SECONDS": env.float("LEASE_SECONDS", default=15.0),
+    "DRAIN_SECONDS": env.float("DRAIN_SECONDS", default=600.0),
+}
+
+Q_CLUSTER = {
+    "name": "dist_task",
+    "orm": "default",
+    "workers": env.int("CLUSTER_WORKERS", default=2),
+    # Drains linger: their time box ends them, never django-q2. A redelivered message would only start one more drain.
+    "timeout": 43_200,
+    "retry": 86_400,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "bulk": 1,
+    "queue_limit": 1,
+    "catch_up": False,
+    "save_limit": -1,
+    "recycle": 50,
+    "poll": 0.5,
+    "ALT_CLUSTERS": {},
+}
+
+KNOX_TOKEN_MODEL = "knox.AuthToken"
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_LIMIT_PER_USER": None}
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["dist_task.envelope.EnvelopeRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "dist_task.envelope.EnvelopePagination",
+    "EXCEPTION_HANDLER": "dist_task.envelope.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django_q": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+    },
+}

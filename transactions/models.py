@@ -1,0 +1,91 @@
+"""Transactions: the runs of flows, named by the business, and the unit of claim."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from dist_task.states import FINAL_TRANSACTION, CompensationStatus, TransactionStatus
+from flows.models import Flow
+
+
+class TransactionQuerySet(models.QuerySet["Transaction"]):
+    def due(self) -> TransactionQuerySet:
+        """Those that a worker should take now."""
+        return self.filter(owner=None, wake_at__lte=Now())
+
+    def unfinished(self) -> TransactionQuerySet:
+        return self.exclude(status__in=FINAL_TRANSACTION)
+
+
+class Transaction(models.Model):
+    """One run of a flow. Its row is the lock, the lease and the schedule of everything below it.
+
+    `wake_at`: when it next needs a worker; null means never by itself. `owner`: the id of the `Worker` that holds it,
+    the fence of every write. `revision`: raised by every verb from outside, so that an owner plans again.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    instance_id = models.CharField(_("instance id"), max_length=64, unique=True)
+    flow = models.ForeignKey(Flow, on_delete=models.PROTECT, related_name="transactions", verbose_name=_("flow"))
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=TransactionStatus,
+        default=TransactionStatus.PENDING,
+        db_default=TransactionStatus.PENDING,
+    )
+    compensation = models.CharField(
+        _("compensation"),
+        max_length=10,
+        choices=CompensationStatus,
+        default=CompensationStatus.NONE,
+        db_default=CompensationStatus.NONE,
+    )
+    cancelling = models.BooleanField(
+        _("cancelling"), default=False, db_default=False, help_text=_("Cancelled once its attempts in flight end.")
+    )
+    params = models.JSONField(_("parameters"), default=dict, db_default={})
+    wake_at = models.DateTimeField(_("due at"), null=True, db_default=Now())
+    owner = models.BigIntegerField(_("held by worker"), null=True)
+    revision = models.IntegerField(_("revision"), default=0, db_default=0)
+    created_by = models.CharField(_("started by"), max_length=150, blank=True, db_default="")
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    started_at = models.DateTimeField(_("started at"), null=True)
+    completed_at = models.DateTimeField(_("completed at"), null=True)
+
+    objects = TransactionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("transaction")
+        verbose_name_plural = _("transactions")
+        ordering = ("-id",)
+        indexes = (
+            # claim: SELECT ... WHERE wake_at <= now ORDER BY wake_at FOR UPDATE SKIP LOCKED (engine/store.py)
+            models.Index(fields=["wake_at"], name="transaction_due", condition=Q(wake_at__isnull=False)),
+            # rescue and release: rows of one owner (engine/store.py)
+            models.Index(fields=["owner"], name="transaction_owner", condition=Q(owner__isnull=False)),
+            # lists: newest of a status, newest of a flow, by time
+            models.Index(fields=["status", "-id"], name="transaction_status_newest"),
+            models.Index(fields=["flow", "-id"], name="transaction_flow_newest"),
+            models.Index(fields=["created_at"], name="transaction_created"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="transaction_final_iff_completed",
+                condition=Q(status__in=FINAL_TRANSACTION, completed_at__isnull=False)
+                | (~Q(status__in=FINAL_TRANSACTION) & Q(completed_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="transaction_status_known", condition=Q(status__in=TransactionStatus.values)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.instance_id
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL_TRANSACTION
