@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext, ngettext
 
-from dist_task.errors import DistTaskError
+from dist_task.errors import InvalidRequest
 
 MOST_REPORTED = 100
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -24,7 +24,7 @@ class Problem:
         return f"{self.path}: {self.message}"
 
 
-class InvalidError(DistTaskError):
+class InvalidValue(InvalidRequest):
     """Something from outside was refused; `problems` says where and why, and is never empty."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

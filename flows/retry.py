@@ -1,6 +1,5 @@
 """When a failed task run is tried again by itself (FLOWS, "Retry"). Pure: a delay, never a time."""
 
-import math
 import random as _random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +53,9 @@ class RetryPolicy:
             interval=block.number("interval", least=0, most=LONGEST_INTERVAL, default=60),
             backoff=block.choice("backoff", choices=BACKOFFS, default="fixed"),
             multiplier=block.number("multiplier", least=1, most=1000, default=2),
-            max_interval=block.number("max_interval", least=0, most=LONGEST_INTERVAL, default=LONGEST_INTERVAL),
+            max_interval=block.number(
+                "max_interval", least=0, most=LONGEST_INTERVAL, default=LONGEST_INTERVAL
+            ),
             jitter=block.choice("jitter", choices=JITTERS, default="none"),
             terminal_on=_codes(block),
         )
@@ -82,10 +83,11 @@ class RetryPolicy:
 
 
 def _power(base: float, exponent: int) -> float:
-    """base ** exponent, but never an OverflowError, and never infinity (0 * infinity is not a number)."""
-    if exponent * math.log(base) > 700:
+    """base ** exponent, but huge instead of an OverflowError, and never infinity (0 * infinity is not a number)."""
+    try:
+        return float(base) ** exponent
+    except OverflowError:
         return 1e300
-    return float(base) ** exponent
 
 
 def _codes(block: Reader) -> frozenset[str]:
@@ -94,7 +96,13 @@ def _codes(block: Reader) -> frozenset[str]:
         block.refuse("terminal_on", _("must have at most %(most)d codes"), most=MOST_CODES)
         return frozenset()
     for index, code in enumerate(codes):
-        if isinstance(code, bool) or not isinstance(code, str | int) or code == "":
+        if not _is_code(code):
             where = child_path(child_path(block.path, "terminal_on"), index)
             block.problems.add(where, _("must be an error code: a string or a whole number"))
-    return frozenset(str(code) for code in codes if isinstance(code, str | int))
+    return frozenset(str(code) for code in codes if _is_code(code))
+
+
+def _is_code(code: object) -> bool:
+    if isinstance(code, str):
+        return 0 < len(code) <= 200
+    return isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**63

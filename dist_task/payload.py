@@ -1,0 +1,303 @@
+"""JSON to and from the outside, and into PostgreSQL's jsonb, which takes less than Python or a stranger may give.
+
+Pure. Nothing here recurses deeper than MOST_DEPTH, whatever it is given.
+"""
+
+import json
+import math
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from django.utils.translation import gettext_noop as _
+
+from dist_task.problems import Problem, Problems, child_path
+
+MOST_DEPTH = 200  # of what is stored
+MOST_REQUEST_DEPTH = 50  # of what a request may bring
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # jsonb has no NUL and no lone surrogates
+CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+CUT_DEPTH = "[cut: nested too deeply]"
+CIRCULAR = "[cut: contains itself]"
+_LARGEST_BITS = 3321  # integers below 10 ** 1000 surely
+_PAST_64_BITS = 2**63
+
+
+def dumps(value: Any) -> str:
+    """JSON text that jsonb takes, whatever `value` is; the same text again for what is read from it.
+
+    What JSON or jsonb cannot hold is replaced: NUL and lone surrogates by U+FFFD, NaN and the infinities by the
+    strings "NaN", "Infinity", "-Infinity", integers of over 1,000 digits by a string (hexadecimal), what lies deeper
+    than MOST_DEPTH by a marker, keys and objects of other types by their text.
+    """
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return _dump_sanitised(value)
+    # orjson writes NaN as null, and \0 as an escape that jsonb refuses; few openings cannot be too deep.
+    if b"null" in text or b"\\u0000" in text or text.count(b"[") + text.count(b"{") > MOST_DEPTH:
+        return _dump_sanitised(value)
+    return text.decode()
+
+
+def loads_untrusted(data: bytes | str) -> Any:
+    """The value of a stranger's JSON text. ValueError where it is none, or one that Python cannot hold.
+
+    Integers stay exact; NaN and 1e400 become floats (`dumps` stores them as text); over 4,300 digits and a depth of
+    about a thousand are a ValueError: the caller keeps the text instead.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def check_strict(
+    value: Any,
+    *,
+    path: str,
+    most_depth: int = MOST_REQUEST_DEPTH,
+    forbidden: re.Pattern[str] = UNSTORABLE,
+) -> list[Problem]:
+    """What a request's JSON value must not contain, each with its place (`path` is the name of the root)."""
+    problems = Problems(root=path or "body")
+    if fault := _leaf_fault(value, forbidden):
+        problems.add(path, fault)
+    for container in containers(value, most_depth=most_depth):
+        if container.depth > most_depth:
+            problems.add(
+                _path(path, container.link), _("is nested deeper than %(most)d levels"), most=most_depth
+            )
+            continue
+        for key, child in _members(container.value):
+            if isinstance(key, str) and forbidden.search(key):
+                problems.add(
+                    _path(path, (container.link, key)), _("the key has a character that is not allowed")
+                )
+            if fault := _leaf_fault(child, forbidden):
+                problems.add(_path(path, (container.link, key)), fault)
+    return problems.report()
+
+
+# -- walking ----------------------------------------------------------------------------------------------------------
+
+Link = tuple[
+    Any, Any
+]  # (the link of the parent or (), own key): a path that is only written out when it is needed
+
+
+class Container(NamedTuple):
+    value: Any  # a dict or a list
+    link: Any
+    depth: int  # 1 for the root
+
+
+def containers(value: Any, *, most_depth: int = MOST_REQUEST_DEPTH) -> Iterator[Container]:
+    """All objects and lists, the outermost first; those one level too deep come too, but nothing below them."""
+    waiting = deque([Container(value, (), 1)] if isinstance(value, dict | list) else [])
+    while waiting:
+        container = waiting.popleft()
+        yield container
+        if container.depth > most_depth:
+            continue
+        for key, child in _members(container.value):
+            if isinstance(child, dict | list):
+                waiting.append(Container(child, (container.link, key), container.depth + 1))
+
+
+def strings(value: Any) -> Iterator[tuple[Any, str]]:
+    """All strings, keys included, with their links."""
+    for container in containers(value):
+        for key, child in _members(container.value):
+            if isinstance(key, str):
+                yield (container.link, key), key
+            if isinstance(child, str):
+                yield (container.link, key), child
+
+
+def place(link: Any, *, path: str = "") -> str:
+    """The link written out, such as "tasks[2].config.url"."""
+    return _path(path, link)
+
+
+def _path(path: str, link: Any) -> str:
+    keys = []
+    while link:
+        link, key = link
+        keys.append(key)
+    for key in reversed(keys):
+        path = child_path(path, key)
+    return path
+
+
+def _members(container: Any) -> Iterator[tuple[Any, Any]]:
+    return iter(container.items()) if isinstance(container, dict) else enumerate(container)
+
+
+def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
+    """The untranslated sentence about a scalar, "" where it is right (or is no scalar)."""
+    if isinstance(value, str):
+        return (
+            _("has a character that is not allowed (control character or lone surrogate)")
+            if (forbidden.search(value))
+            else ""
+        )
+    if value is None or isinstance(value, bool | dict | list):
+        return ""
+    if isinstance(value, int):
+        return "" if -_PAST_64_BITS <= value < _PAST_64_BITS else _("is an integer beyond 64 bits")
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else _("must be a finite number")
+    return _("is not a JSON value")
+
+
+# -- sanitising -------------------------------------------------------------------------------------------------------
+
+
+def _dump_sanitised(value: Any) -> str:
+    clean = _sanitise(value, depth=1, parents=frozenset())
+    try:
+        return orjson.dumps(clean).decode()
+    except (TypeError, ValueError):  # integers beyond 64 bits: slower, but exact
+        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _sanitise(value: Any, *, depth: int, parents: frozenset[int]) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= _LARGEST_BITS else hex(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else _name_of(value)
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _sanitise_container(value, depth=depth, parents=parents)
+    return _text_of(value)
+
+
+def _sanitise_container(value: Any, *, depth: int, parents: frozenset[int]) -> Any:
+    if depth > MOST_DEPTH:
+        return CUT_DEPTH
+    if id(value) in parents:
+        return CIRCULAR
+    inner = parents | {id(value)}
+    if isinstance(value, Mapping):
+        return {_key(key): _sanitise(child, depth=depth + 1, parents=inner) for key, child in value.items()}
+    return [_sanitise(child, depth=depth + 1, parents=inner) for child in value]
+
+
+def _storable(text: str) -> str:
+    return UNSTORABLE.sub("\ufffd", str(text))
+
+
+def _name_of(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return _storable(key)
+    clean = _sanitise(key, depth=MOST_DEPTH + 1, parents=frozenset())
+    return clean if isinstance(clean, str) else json.dumps(clean)
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, bytes | bytearray):
+        return _storable(bytes(value).decode(errors="replace"))
+    try:
+        return _storable(str(value))
+    except Exception:  # noqa: BLE001  # a stranger's __str__ must not stop the write of his result
+        return f"[{type(value).__name__}]"
+
+
+# -- for logs ---------------------------------------------------------------------------------------------------------
+
+MASKED = "***"
+_SECRET = re.compile(
+    r"authorization|password|passwd|token|secret|api[_-]?key|cookie|credential|private[_-]?key", re.I
+)
+# In URLs: the values of secret-looking query parameters, and user:password@. Bounded, so that they stay linear.
+_QUERY = re.compile(r"(?<=[?&])([^\s=&#\"'?]{1,64})=([^\s&#\"']*)")
+_USER = re.compile(r"://[^\s/:@\"']{0,128}:[^\s/@\"']{1,256}@")
+
+
+def mask(value: Any) -> Any:
+    """The value without what looks like a secret by its key or by its place in a URL. To be applied before any cut."""
+    return _mask(value, depth=1)
+
+
+def capped(value: Any, *, limit: int) -> Any:
+    """The value cut for a log: about `limit` characters in all; every cut says how long the original was."""
+    return _cap(value, budget=_Budget(limit), depth=1)
+
+
+def _mask(value: Any, *, depth: int) -> Any:
+    if isinstance(value, str):
+        return _mask_text(value)
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if depth > MOST_DEPTH:
+        return CUT_DEPTH
+    if isinstance(value, Mapping):
+        return {key: _mask_member(key, child, depth=depth + 1) for key, child in value.items()}
+    return [_mask(child, depth=depth + 1) for child in value]
+
+
+def _mask_member(key: Any, value: Any, *, depth: int) -> Any:
+    if value is not None and isinstance(key, str) and _SECRET.search(key):
+        return MASKED
+    return _mask(value, depth=depth)
+
+
+def _mask_text(text: str) -> str:
+    if "=" in text:
+        text = _QUERY.sub(
+            lambda match: f"{match[1]}={MASKED}" if _SECRET.search(match[1]) else match[0], text
+        )
+    return _USER.sub(f"://{MASKED}@", text) if "@" in text else text
+
+
+class _Budget:
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, cost: int) -> None:
+        self.left = max(0, self.left - cost)
+
+
+def _cap(value: Any, *, budget: _Budget, depth: int) -> Any:
+    if isinstance(value, bytes | bytearray):
+        value = (
+            _text_of(value)
+            if len(value) <= budget.left
+            else _text_of(value[: budget.left]) + _cut(len(value))
+        )
+    if isinstance(value, str):
+        kept = value if len(value) <= budget.left else value[: budget.left] + _cut(len(value))
+        budget.spend(len(value))
+        return kept
+    if isinstance(value, Mapping | list | tuple):
+        return _cap_container(value, budget=budget, depth=depth) if depth <= MOST_DEPTH else CUT_DEPTH
+    budget.spend(8)
+    return value
+
+
+def _cap_container(value: Any, *, budget: _Budget, depth: int) -> Any:
+    is_object = isinstance(value, Mapping)
+    kept: dict[Any, Any] = {}
+    for index, (key, child) in enumerate(value.items() if is_object else enumerate(value)):
+        if budget.left <= 0:
+            kept["…"] = f"[cut: {len(value)} members, {index} kept]"
+            break
+        budget.spend(len(key) if isinstance(key, str) else 2)
+        kept[key] = _cap(child, budget=budget, depth=depth + 1)
+    return kept if is_object else list(kept.values())
+
+
+def _cut(length: int) -> str:
+    return f"… [cut: {length} in all]"

@@ -1,0 +1,315 @@
+"""A flow's definition: read from JSON, checked as a whole, and turned into a graph of tasks. Pure.
+
+Every problem is reported at once, with its path; nothing that is not understood is passed over in silence.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Self
+
+from django.utils.translation import gettext_noop as _
+
+from dist_task.payload import CONTROL, UNSTORABLE, check_strict, place, strings
+from dist_task.problems import InvalidValue, Problem, Problems, child_path, shown
+from flows.fields import Field
+from flows.graph import dependents_of, find_cycle, topological_order
+from flows.reader import Reader
+from flows.registry import RegisteredTask
+from flows.retry import RetryPolicy
+from flows.source import ROOT, read_object, write_text
+
+__all__ = ["FlowDefinition", "InvalidDefinition", "Problem", "TaskSpec", "to_text"]
+
+MOST_TASKS = 10_000
+MOST_DEPTH = 50
+LONGEST_NAME = 200
+LONGEST_DESCRIPTION = 10_000
+LONGEST_TASK_NAME = 64
+DEFAULT_TIMEOUT = 30
+LEAST_TIMEOUT, MOST_TIMEOUT = 0.001, 86_400
+SHOWN_OF_CYCLE = 10
+TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure"))
+LATER_FLOW_KEYS = frozenset(("timeout", "params_schema"))
+TASK_KEYS = frozenset(
+    ("id", "name", "task_name", "description", "type", "depends_on", "config", "timeout", "retry", "optional")
+)
+LATER_TASK_KEYS = frozenset(
+    ("input", "input_from", "output", "when", "foreach", "max_parallel", "total_timeout", "compensate")
+)
+# The type that a config gives away, where neither the task nor the registry names one.
+TYPE_OF_KEYS = (
+    ("rpc", ("service", "method")),
+    ("mq", ("topic",)),
+    ("http", ("url",)),
+    ("db", ("operation", "table")),
+)
+
+Registry = Mapping[str, RegisteredTask]
+Kinds = Mapping[str, Callable[[Mapping[str, Any]], list[str]]]
+
+
+class InvalidDefinition(InvalidValue):
+    """A definition that cannot be run; `problems` says everything that is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A node of a flow."""
+
+    id: str
+    name: str  # the one shown to people
+    task_name: str  # of the registry; "" where the task says none
+    description: str
+    type: str
+    depends_on: tuple[str, ...]
+    config: Mapping[str, Any]
+    retry: RetryPolicy
+    timeout_seconds: float
+    optional: bool
+    inputs: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDefinition:
+    name: str
+    description: str
+    tasks: Mapping[str, TaskSpec]  # as written
+    dependents: Mapping[str, tuple[str, ...]]
+    roots: tuple[str, ...]
+    order: tuple[str, ...]  # dependencies first
+
+    @classmethod
+    def parse(cls, data: str | bytes | dict[str, Any], *, registry: Registry, kinds: Kinds) -> Self:
+        """The definition, or InvalidDefinition with every problem. The caller caps the size of the text."""
+        problems = Problems(root=ROOT)
+        value = read_object(data, problems=problems)
+        if value is not None and _is_bounded(value, problems=problems):
+            block = Reader(value, "", problems)
+            name, description = _read_head(block)
+            tasks = _read_tasks(block, registry=registry, kinds=kinds)
+            depends_on = {task.id: task.depends_on for task in tasks}
+            dependents = dependents_of(depends_on)
+            order = topological_order(depends_on, dependents=dependents)
+            _report_cycle(find_cycle(depends_on, order=order), block=block)
+        if len(problems):
+            raise InvalidDefinition(problems.report())
+        return cls(
+            name=name,
+            description=description,
+            tasks=MappingProxyType({task.id: task for task in tasks}),
+            dependents=MappingProxyType(dependents),
+            roots=tuple(task.id for task in tasks if not task.depends_on),
+            order=order,
+        )
+
+    @property
+    def task_names(self) -> frozenset[str]:
+        """The names of the registry that this definition refers to."""
+        return frozenset(task.task_name for task in self.tasks.values() if task.task_name)
+
+
+def to_text(data: dict[str, Any]) -> str:
+    """The text of a definition that was posted as an object: compact, keys in the order given."""
+    problems = Problems(root=ROOT)
+    try:
+        return write_text(data)
+    except RecursionError:
+        problems.add(ROOT, _("is nested too deeply"))
+    except (TypeError, ValueError):
+        problems.add(ROOT, _("is not JSON"))
+    raise InvalidDefinition(problems.report())
+
+
+def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
+    """Whether it is worth looking further: not too many tasks, and nothing in it that no part of it may have."""
+    tasks = value.get("tasks")
+    if isinstance(tasks, list) and len(tasks) > MOST_TASKS:
+        message = _("has %(count)d tasks; a flow may have %(most)d")
+        problems.add("tasks", message, count=len(tasks), most=MOST_TASKS)
+        return False
+    prose = {"description": value.get("description", "")}
+    rest = {key: child for key, child in value.items() if key != "description"}
+    faults = check_strict(prose, path="", most_depth=MOST_DEPTH, forbidden=UNSTORABLE)
+    faults += check_strict(rest, path="", most_depth=MOST_DEPTH, forbidden=CONTROL)
+    problems.extend(faults)
+    return True
+
+
+def _read_head(block: Reader) -> tuple[str, str]:
+    block.refuse_other_keys(known=FLOW_KEYS, later=LATER_FLOW_KEYS)
+    on_failure = block.data.get("on_failure", "wait")
+    if on_failure == "compensate":
+        block.refuse("on_failure", _("compensate: this version does not support it yet"))
+    elif on_failure != "wait":
+        block.refuse("on_failure", _("must be one of: %(choices)s"), choices="wait")
+    if "tasks" not in block.data:
+        block.refuse("tasks", _("is required"))
+    return block.text("name", longest=LONGEST_NAME), block.text("description", longest=LONGEST_DESCRIPTION)
+
+
+# -- tasks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a task may refer to."""
+
+    registry: Registry
+    kinds: Kinds
+    ids: Mapping[str, int]  # each with the place of the first task that has it
+
+
+def _read_tasks(block: Reader, *, registry: Registry, kinds: Kinds) -> list[TaskSpec]:
+    """The tasks that have an id of their own, with those of their dependencies that exist."""
+    ids: dict[str, int] = {}
+    known = _Known(registry, kinds, ids)
+    readers: list[tuple[Reader, str]] = []
+    for index, item in enumerate(block.items("tasks")):
+        path = child_path("tasks", index)
+        if isinstance(item, dict):
+            reader = Reader(item, path, block.problems)
+            readers.append((reader, _read_id(reader, index=index, ids=ids)))
+        else:
+            block.problems.add(path, _("must be an object"))
+    specs = [_read_task(reader, task_id=task_id, known=known) for reader, task_id in readers]
+    return [spec for spec in specs if spec.id]
+
+
+def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
+    """The id, noted in `ids`; "" where the task has none of its own."""
+    task_id = block.data.get("id")
+    if task_id is None:
+        block.refuse("id", _("is required"))
+    elif not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
+        block.refuse("id", _("must be 1 to 64 letters, digits, _ or -, and not begin with -"))
+    elif task_id in ids:
+        message = _("%(id)s is the id of tasks[%(first)d] too")
+        block.refuse("id", message, id=task_id, first=ids[task_id])
+    else:
+        ids[task_id] = index
+        return task_id
+    return ""
+
+
+def _read_task(block: Reader, *, task_id: str, known: _Known) -> TaskSpec:
+    block.refuse_other_keys(known=TASK_KEYS, later=LATER_TASK_KEYS)
+    task_name = block.text("task_name", longest=LONGEST_TASK_NAME)
+    entry = known.registry.get(task_name) if task_name else None
+    description = block.text("description", longest=LONGEST_DESCRIPTION)
+    own_config = block.member("config")
+    config = {**entry.config, **own_config} if entry else dict(own_config)
+    kind = _read_type(block, entry=entry, config=config, known=known)
+    _check_config(block, config=config, check=known.kinds.get(kind))
+    return TaskSpec(
+        id=task_id,
+        name=_shown_name(block, description=description, entry=entry, task_id=task_id),
+        task_name=task_name,
+        description=description,
+        type=kind,
+        depends_on=_read_dependencies(block, task_id=task_id, ids=known.ids),
+        config=config,
+        retry=_read_retry(block),
+        timeout_seconds=block.number(
+            "timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=DEFAULT_TIMEOUT
+        ),
+        optional=block.flag("optional", default=False),
+        inputs=entry.inputs if entry else (),
+    )
+
+
+def _shown_name(block: Reader, *, description: str, entry: RegisteredTask | None, task_id: str) -> str:
+    name = block.text("name", longest=LONGEST_NAME) or description
+    if not name and entry:
+        name = entry.description or entry.name
+    return shown(name or task_id, length=LONGEST_NAME)
+
+
+def _read_type(
+    block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: _Known
+) -> str:
+    """The type of the task; "" where it has none that is available here."""
+    if "type" in block.data:
+        kind, key = block.data["type"], "type"
+        if not isinstance(kind, str):
+            block.refuse("type", _("must be a string"))
+            return ""
+        if entry and kind != entry.type:
+            message = _("is %(type)s, but the task definition %(task_name)s is of type %(registered)s")
+            block.refuse("type", message, type=shown(kind), task_name=entry.name, registered=entry.type)
+            return ""
+    else:
+        kind, key = entry.type if entry else _type_of_config(config), "task_name" if entry else "type"
+    if kind in known.kinds:
+        return kind
+    available = ", ".join(sorted(known.kinds))
+    if kind:
+        message = _("task type '%(type)s' is not available in this version; available: %(available)s")
+        block.refuse(key, message, type=shown(kind), available=available)
+    elif block.data.get("task_name"):
+        message = _(
+            "%(task_name)s is not a registered task definition, and neither type nor config says the type"
+        )
+        block.refuse("task_name", message, task_name=block.quoted("task_name"))
+    else:
+        block.refuse("type", _("is required; available: %(available)s"), available=available)
+    return ""
+
+
+def _type_of_config(config: Mapping[str, Any]) -> str:
+    for kind, keys in TYPE_OF_KEYS:
+        if all(key in config for key in keys):
+            return kind
+    return ""
+
+
+def _check_config(
+    block: Reader, *, config: Mapping[str, Any], check: Callable[..., list[str]] | None
+) -> None:
+    path = child_path(block.path, "config")
+    templates = [link for link, text in strings(config) if "${" in text]
+    for link in templates:
+        block.problems.add(
+            place(link, path=path), _("templates ${...} are not supported by this version yet")
+        )
+    if check and not templates:
+        block.problems.extend(Problem(path, sentence) for sentence in check(config))
+
+
+def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -> tuple[str, ...]:
+    """Those that exist, each once, so that the graph can be looked at even where others are wrong."""
+    needed: dict[str, None] = {}
+    for index, other in enumerate(block.items("depends_on")):
+        fault = ""
+        if not isinstance(other, str):
+            fault = _("must be the id of a task")
+        elif other not in ids:
+            fault = _("there is no task %(id)s")
+        elif other == task_id:
+            fault = _("the task %(id)s cannot depend on itself")
+        elif other in needed:
+            fault = _("%(id)s is named twice")
+        else:
+            needed[other] = None
+        if fault:
+            where = child_path(child_path(block.path, "depends_on"), index)
+            block.problems.add(where, fault, id=shown(other))
+    return tuple(needed)
+
+
+def _read_retry(block: Reader) -> RetryPolicy:
+    if "retry" not in block.data:
+        return RetryPolicy()
+    policy, problems = RetryPolicy.parse(block.data["retry"], path=child_path(block.path, "retry"))
+    block.problems.extend(problems)
+    return policy
+
+
+def _report_cycle(cycle: tuple[str, ...], *, block: Reader) -> None:
+    if not cycle:
+        return
+    names = cycle if len(cycle) <= SHOWN_OF_CYCLE else (*cycle[: SHOWN_OF_CYCLE - 2], "…", cycle[-1])
+    message = _("the tasks depend on each other in a circle: %(cycle)s")
+    block.refuse("tasks", message, cycle=" -> ".join(names))
