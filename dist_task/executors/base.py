@@ -1,0 +1,99 @@
+"""What an executor is, and the registry of those that are switched on. No models here: a call comes as a value."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from dist_task.conf import conf
+
+KEY_NAMESPACE = uuid.UUID("6b4f3d1e-6f0c-4c36-9d0e-0a8d0f5d7c11")
+ENTRY_POINTS = "dist_task.executors"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """One attempt, as an executor sees it. `timeout_seconds` is the total deadline of the attempt."""
+
+    instance_id: str
+    task_id: str
+    op: str
+    item: int
+    attempt: int
+    config: Mapping[str, Any]
+    input: Mapping[str, Any]
+    timeout_seconds: float
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of a task run, over automatic and manual retries."""
+        return str(uuid.uuid5(KEY_NAMESPACE, f"{self.instance_id}|{self.task_id}|{self.item}|{self.op}"))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a called service is told about the attempt."""
+        key = self.idempotency_key
+        trace_id = uuid.uuid5(KEY_NAMESPACE, self.instance_id).hex
+        span_id = uuid.uuid5(KEY_NAMESPACE, f"{key}|{self.attempt}").hex[:16]
+        return {
+            "Idempotency-Key": key,
+            "X-Dist-Task-Instance": self.instance_id.encode().decode("latin-1"),
+            "X-Dist-Task-Task": self.task_id,
+            "X-Dist-Task-Op": self.op,
+            "X-Dist-Task-Attempt": str(self.attempt),
+            "traceparent": f"00-{trace_id}-{span_id}-01",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A definite success. `request` and `response` go to the log and are masked and capped already."""
+
+    output: Any = None
+    request: dict[str, Any] | None = field(default=None)
+    response: dict[str, Any] | None = field(default=None)
+
+
+class Executor(Protocol):
+    """Runs one kind of task. One instance serves a worker's event loop for the worker's whole life."""
+
+    kind: ClassVar[str]
+
+    def check_config(self, config: Mapping[str, Any]) -> list[str]:
+        """One sentence per problem, when a flow is posted; empty when the configuration is sound."""
+
+    def target(self, config: Mapping[str, Any]) -> str:
+        """What the cap per target counts: a host, a queue; empty when nothing outside is called."""
+
+    async def execute(self, call: TaskCall) -> Result:
+        """Raises `ExecutionError` for every failure that it understands."""
+
+    async def close(self) -> None:
+        """Gives back connections when the worker ends."""
+
+
+@cache
+def executors() -> Mapping[str, Executor]:
+    """Kind to executor: those of the setting `EXECUTORS`, then those that installed packages offer."""
+    classes = [import_string(path) for path in conf.EXECUTORS]
+    classes += [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    found: dict[str, Executor] = {}
+    for cls in classes:
+        found.setdefault(cls.kind, cls())
+    return MappingProxyType(found)
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "DIST_TASK":
+        executors.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,197 @@
+"""`http` tasks: one request, whose status says what became of the work (FLOWS, "Outcome of an attempt")."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar
+from urllib.parse import urlencode, urlsplit
+
+from django.utils.translation import gettext as _
+
+from dist_task.conf import conf
+from dist_task.errors import ExecutionError
+from dist_task.payload import capped, loads_untrusted, mask
+
+from .base import Result, TaskCall
+from .outbound import OUTBOUND, Answer, host_problem
+
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+METHODS = METHODS_WITH_BODY | {"GET", "DELETE"}
+KEYS = frozenset({"url", "method", "headers", "query", "retry_on_4xx"})
+KEPT_HEADERS = ("Content-Type", "Location", "ETag", "X-Request-Id")
+UNKNOWN_STATUSES = frozenset({502, 504})
+RETRYABLE_STATUSES = frozenset({408, 425, 429})
+FORBIDDEN_HEADERS = frozenset(
+    "host content-length transfer-encoding connection keep-alive upgrade te trailer expect proxy-connection "
+    "proxy-authorization idempotency-key traceparent".split()
+)
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
+LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+
+
+class HttpExecutor:
+    kind: ClassVar[str] = "http"
+
+    def check_config(self, config: Mapping[str, Any]) -> list[str]:
+        problems = unknown_keys(config, known=KEYS)
+        problems += url_problems(config.get("url"))
+        if config.get("method", "POST") not in METHODS:
+            problems.append(_("method must be one of %(methods)s") % {"methods": ", ".join(sorted(METHODS))})
+        problems += header_problems(config.get("headers", {}))
+        if not _is_flat(config.get("query", {})):
+            problems.append(_("query must be an object of strings and numbers"))
+        if not isinstance(config.get("retry_on_4xx", False), bool):
+            problems.append(_("retry_on_4xx must be true or false"))
+        return problems
+
+    def target(self, config: Mapping[str, Any]) -> str:
+        return urlsplit(str(config["url"])).netloc
+
+    async def execute(self, call: TaskCall) -> Result:
+        method = call.config.get("method", "POST")
+        url = _with_query(call.config["url"], query=call.config.get("query", {}))
+        body, content_type = _body(call, method=method)
+        headers = {**call.config.get("headers", {}), **call.headers, "Accept-Encoding": "identity"}
+        if content_type:
+            headers.setdefault("Content-Type", content_type)
+        request = logged_request(method, url, headers=headers, body=call.input if body is not None else None)
+        try:
+            answer = await OUTBOUND.send(method, url, headers=headers, body=body, timeout_seconds=call.timeout_seconds)
+        except ExecutionError as error:
+            error.request = request
+            raise
+        return result_of(answer, request=request, retry_on_4xx=call.config.get("retry_on_4xx", False))
+
+    async def close(self) -> None:
+        await OUTBOUND.close()
+
+
+def unknown_keys(config: Mapping[str, Any], *, known: Iterable[str]) -> list[str]:
+    return [
+        _("unknown key %(key)s; known are %(known)s") % {"key": key, "known": ", ".join(sorted(known))}
+        for key in config
+        if key not in known
+    ]
+
+
+def url_problems(url: object) -> list[str]:
+    if not isinstance(url, str) or not url:
+        return [_("url is required and must be a string")]
+    try:
+        parts = urlsplit(url)
+        _port = parts.port
+    except ValueError:
+        return [_("url is not a valid URL")]
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return [_("url must be absolute, like http://payment/deduct")]
+    if CONTROL.search(url) or parts.username is not None:
+        return [_("url must not hold blanks, control characters or a user name")]
+    problem = host_problem(url)
+    return [problem] if problem else []
+
+
+def header_problems(headers: object) -> list[str]:
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        return [_("headers must be an object of strings")]
+    problems = []
+    for name, value in headers.items():
+        if not TOKEN.fullmatch(name) or name.lower() in FORBIDDEN_HEADERS or name.lower().startswith("x-dist-task"):
+            problems.append(_("the header %(name)s may not be set") % {"name": ascii(name)[:80]})
+        elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+            problems.append(_("the value of the header %(name)s has control characters") % {"name": name})
+    return problems
+
+
+def logged_request(method: str, url: str, *, headers: Mapping[str, str], body: object) -> dict[str, Any]:
+    """For the log: masked first, then cut."""
+    masked = mask({"method": method, "url": url, "headers": dict(headers), "body": body})
+    shown: dict[str, Any] = capped(masked, limit=conf.MAX_LOG_BYTES)
+    return shown
+
+
+def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) -> Result:
+    """A 2xx is the result; everything else raises ExecutionError with what the status says about the work."""
+    body = parsed_body(answer)
+    headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
+    output = {"status": answer.status, "headers": headers, "body": body}
+    response: dict[str, Any] = capped(mask(output), limit=conf.MAX_LOG_BYTES)
+    if 200 <= answer.status < 300:
+        return Result(output=output, request=request, response=response)
+    raise ExecutionError(
+        _("the service answered %(status)d%(reason)s") % {"status": answer.status, "reason": _reason(body)},
+        code=_code(body) or f"HTTP_{answer.status}",
+        permanent=not _is_retryable(answer.status, retry_on_4xx=retry_on_4xx),
+        unknown=answer.status in UNKNOWN_STATUSES,
+        retry_after_seconds=_retry_after(answer.headers.get("Retry-After", "")),
+        request=request,
+        response=response,
+    )
+
+
+def parsed_body(answer: Answer) -> Any:
+    """JSON where it is JSON, else the text."""
+    if not answer.body:
+        return None
+    if "json" in answer.headers.get("Content-Type", "json"):
+        try:
+            return loads_untrusted(answer.body)
+        except ValueError:
+            pass
+    return answer.body.decode("utf-8", errors="replace")
+
+
+def _body(call: TaskCall, *, method: str) -> tuple[bytes | None, str]:
+    """The parameters as JSON; a lone string parameter `body` is sent as it is (the older form)."""
+    if method not in METHODS_WITH_BODY:
+        return None, ""
+    if set(call.input) == {"body"} and isinstance(call.input["body"], str):
+        return call.input["body"].encode(), "application/json"
+    return json.dumps(call.input, ensure_ascii=False).encode("utf-8", errors="replace"), "application/json"
+
+
+def _with_query(url: str, *, query: Mapping[str, Any]) -> str:
+    if not query:
+        return url
+    return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
+
+
+def _is_flat(query: object) -> bool:
+    return isinstance(query, dict) and all(isinstance(value, str | int | float) for value in query.values())
+
+
+def _is_retryable(status: int, *, retry_on_4xx: bool) -> bool:
+    return status >= 500 or status in RETRYABLE_STATUSES or (retry_on_4xx and 400 <= status < 500)
+
+
+def _code(body: Any) -> str:
+    """The business code of an error answer: `code`, or `error.code`, where it is a short string or a number."""
+    if not isinstance(body, dict):
+        return ""
+    error = body.get("error")
+    code = error.get("code") if isinstance(error, dict) else body.get("code", error)
+    if isinstance(code, bool) or not isinstance(code, str | int):
+        return ""
+    return str(code)[:100]
+
+
+def _reason(body: Any) -> str:
+    error = body.get("error", body) if isinstance(body, dict) else body
+    message = error.get("message") if isinstance(error, dict) else error
+    return f": {message[:500]}" if isinstance(message, str) and message else ""
+
+
+def _retry_after(value: str) -> float:
+    """Seconds to wait at least; the header holds seconds or an HTTP date."""
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)

@@ -1,0 +1,154 @@
+"""The way out: one HTTP client per worker, and the rules about where it may go.
+
+The address that is checked is the one that is connected to (the check sits in the connector's socket factory), so a
+DNS answer that changes between a check and the connection gains nothing. No redirects, no proxies from the
+environment, no silent second sending, one total deadline, a cap on what is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from django.utils.translation import gettext as _
+
+from dist_task.conf import conf
+from dist_task.errors import ExecutionError
+
+CONNECT_SECONDS = 10.0
+KEEPALIVE_SECONDS = 1.0
+"""Short, since a connection that the other side closes while we send makes the outcome unknown."""
+
+
+class ForbiddenAddress(OSError):
+    """The name resolved to an address that this deployment does not call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, in full up to the cap."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def host_problem(url: str) -> str:
+    """Why this URL is not called by this deployment, as a sentence; empty when it may be."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    names = {host, f"{host}:{parts.port}" if parts.port else host}
+    if any(fnmatch.fnmatchcase(name, pattern.lower()) for name in names for pattern in conf.ALLOWED_HOSTS_OUT):
+        return ""
+    return _("the host %(host)s is not on the list of allowed hosts (ALLOWED_HOSTS_OUT)") % {"host": host}
+
+
+def refuse_address(address: str) -> None:
+    """Raises ForbiddenAddress. Link-local (cloud metadata) always, private and loopback unless the settings allow."""
+    found = ipaddress.ip_address(address.split("%")[0])
+    ip = getattr(found, "ipv4_mapped", None) or found
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_loopback):
+        raise ForbiddenAddress(f"{ip} is an address that is never called")
+    if not ip.is_global and not conf.ALLOW_PRIVATE_TARGETS:
+        raise ForbiddenAddress(f"{ip} is a private address; this deployment calls public ones only")
+
+
+def _checked_socket(address_info: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, _name, address = address_info
+    refuse_address(str(address[0]))
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setblocking(False)
+    return made
+
+
+class Outbound:
+    """The HTTP client that http and rpc share; the session is made in the loop that uses it first."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEPALIVE_SECONDS, socket_factory=_checked_socket
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+            )
+            # aiohttp sends idempotent methods again by itself when a kept connection drops: two policies of
+            # retry must not multiply, and a second sending must be an attempt that we count.
+            self._session._retry_connection = False
+        return self._session
+
+    async def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+    ) -> Answer:
+        """One request; raises ExecutionError saying whether the work may have been done."""
+        if problem := host_problem(url):
+            raise ExecutionError(problem, code="FORBIDDEN_HOST", permanent=True)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._exchange(method, url, headers=headers, body=body, timeout_seconds=timeout_seconds)
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            raise _as_execution_error(error, timeout_seconds=timeout_seconds) from error
+
+    async def _exchange(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+    ) -> Answer:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, timeout_seconds * 0.9))
+        async with self._opened().request(
+            method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
+        ) as response:
+            content = await _read_capped(response)
+            return Answer(status=response.status, headers=response.headers, body=content)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
+    """The body after decompression; past the cap the rest is refused: the work has been done, its answer is unusable."""
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > conf.MAX_RESPONSE_BYTES:
+            raise ExecutionError(
+                _("the answer is larger than %(limit)d bytes") % {"limit": conf.MAX_RESPONSE_BYTES},
+                code="RESPONSE_TOO_LARGE",
+                permanent=True,
+                unknown=True,
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _as_execution_error(error: Exception, *, timeout_seconds: float) -> ExecutionError:
+    """Before anything was sent the work was not done; after that, without an answer, it is unknown."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ForbiddenAddress):
+            return ExecutionError(str(error.os_error), code="FORBIDDEN_ADDRESS", permanent=True)
+        return ExecutionError(str(error), code="CONNECTION_REFUSED")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ExecutionError(_("no connection within the time allowed"), code="CONNECT_TIMEOUT")
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return ExecutionError(_("the URL is not valid: %(url)s") % {"url": error}, code="INVALID_URL", permanent=True)
+    if isinstance(error, TimeoutError):
+        message = _("no answer within %(seconds)g seconds") % {"seconds": timeout_seconds}
+        return ExecutionError(message, code="TIMEOUT", unknown=True)
+    if isinstance(error, aiohttp.ClientConnectionResetError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        message = _("the connection was lost before an answer came: %(error)s") % {"error": error}
+        return ExecutionError(message, code="CONNECTION_LOST", unknown=True)
+    message = _("the answer could not be read: %(error)s") % {"error": str(error) or type(error).__name__}
+    return ExecutionError(message, code="BAD_RESPONSE", unknown=True)
+
+
+OUTBOUND = Outbound()

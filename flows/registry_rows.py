@@ -1,0 +1,55 @@
+"""Between the registry's rows, what a flow pins of them, and the pure values that a definition is parsed with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from dist_task.executors.base import executors
+
+from .definition import FlowDefinition
+from .fields import parse_fields
+from .models import Flow, TaskDefinition
+from .registry import RegisteredTask
+
+Snapshot = dict[str, dict[str, Any]]
+
+
+def snapshot(names: Iterable[str]) -> Snapshot:
+    """What a flow pins: the entries that its definition names, as they are now."""
+    rows = TaskDefinition.objects.filter(name__in=set(names)).order_by("name")
+    return {
+        row.name: {"type": row.type, "description": row.description, "config": row.config, "inputs": row.inputs}
+        for row in rows
+    }
+
+
+def registered(pinned: Snapshot) -> Mapping[str, RegisteredTask]:
+    return {
+        name: RegisteredTask(
+            name=name,
+            type=entry["type"],
+            description=entry["description"],
+            config=entry["config"],
+            inputs=parse_fields(entry["inputs"])[0],
+        )
+        for name, entry in pinned.items()
+    }
+
+
+def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefinition:
+    """Raises InvalidDefinition with every problem."""
+    kinds = {kind: executor.check_config for kind, executor in executors().items()}
+    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
+
+
+@lru_cache(maxsize=256)
+def _parsed(flow_id: str) -> FlowDefinition:
+    flow = Flow.objects.only("definition", "task_definitions").get(pk=flow_id)
+    return parse(flow.definition, pinned=flow.task_definitions)
+
+
+def load(flow: Flow) -> FlowDefinition:
+    """The parsed definition; a flow row never changes its definition, so it is kept by id."""
+    return _parsed(flow.pk)
