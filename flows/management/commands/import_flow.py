@@ -1,0 +1,118 @@
+"""Register flows from JSON files, all of them or none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from dist_task.errors import DistTaskError
+from dist_task.management.arguments import WRONG_ARGUMENTS, actor, read_text
+from dist_task.problems import InvalidValue
+from flows.models import Flow
+from flows.register import register
+
+KEYS = ("name", "flow_type", "definition", "description", "create_user")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFile:
+    source: str
+    name: str
+    flow_type: str
+    definition: str | dict[str, Any]
+    description: str
+    create_user: str
+
+
+class UnfitFile(DistTaskError):  # noqa: N818  # it is a sentence for a person
+    """A file that holds no flow."""
+
+
+class Command(BaseCommand):
+    help = "Register flows from JSON files: all of them, or none where one has a problem."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file",
+            nargs="+",
+            help="{name, flow_type, definition, description, create_user}, or a bare definition; - is stdin",
+        )
+        parser.add_argument("--name", help="of a bare definition (default: the name it has itself)")
+        parser.add_argument("--type", help="the flow_type of a bare definition")
+        parser.add_argument("--dry-run", action="store_true", help="check, and say what would be done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if len(options["file"]) > 1 and options["name"]:
+            raise CommandError("--name is for one file", returncode=WRONG_ARGUMENTS)
+        lines: list[str] = []
+        with transaction.atomic():
+            problems = sum(self._import(source, options=options, lines=lines) for source in options["file"])
+            if problems or options["dry_run"]:
+                transaction.set_rollback(True)
+        if problems:
+            noun = "problem" if problems == 1 else "problems"
+            raise CommandError(f"{problems} {noun}, nothing was imported")
+        for line in lines:
+            self.stdout.write(line)
+
+    def _import(self, source: str, *, options: dict[str, Any], lines: list[str]) -> int:
+        """The number of problems, each written to standard error."""
+        try:
+            flow_file = read_flow(source, name=options["name"], flow_type=options["type"])
+            lines.append(f"{source}: {register_file(flow_file, dry_run=options['dry_run'])}")
+        except InvalidValue as error:
+            for problem in error.problems:
+                self.stderr.write(f"{source}: {problem}")
+            return len(error.problems)
+        except DistTaskError as error:
+            self.stderr.write(f"{source}: {error}")
+            return 1
+        return 0
+
+
+def read_flow(source: str, *, name: str | None, flow_type: str | None) -> FlowFile:
+    text = read_text(source)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnfitFile(f"is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UnfitFile("must be a JSON object")
+    if (
+        "definition" not in data
+    ):  # the text goes on as it is, so that its checks are those of a posted definition
+        data = {"name": name or data.get("name"), "flow_type": flow_type, "definition": text}
+    return _checked(data, source=source)
+
+
+def _checked(data: dict[str, Any], *, source: str) -> FlowFile:
+    unknown = [key for key in data if key not in KEYS]
+    if unknown:
+        raise UnfitFile(f"unknown key: {', '.join(unknown[:5])}")
+    for key, option in (("name", "--name"), ("flow_type", "--type")):
+        if not data.get(key):
+            raise UnfitFile(f"{key} is missing (a bare definition takes it from {option})")
+    for key in ("name", "flow_type", "description", "create_user"):
+        if not isinstance(data.get(key, ""), str):
+            raise UnfitFile(f"{key} must be a string")
+    given = {"description": "", "create_user": actor(), **data}
+    return FlowFile(source=source, **{key: given[key] for key in KEYS})
+
+
+def register_file(flow_file: FlowFile, *, dry_run: bool) -> str:
+    """What became of it, in words."""
+    latest = Flow.objects.latest_of(flow_file.name)
+    flow = register(
+        name=flow_file.name,
+        flow_type=flow_file.flow_type,
+        definition=flow_file.definition,
+        create_user=flow_file.create_user,
+        description=flow_file.description,
+    )
+    if latest is not None and latest.pk == flow.pk:
+        return f"{flow} is unchanged, id {flow.pk}"
+    return f"{flow} would be a new version" if dry_run else f"{flow} is a new version, id {flow.pk}"
