@@ -82,9 +82,8 @@ def read_flow(source: str, *, name: str | None, flow_type: str | None) -> FlowFi
         raise UnfitFile(f"is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise UnfitFile("must be a JSON object")
-    if (
-        "definition" not in data
-    ):  # the text goes on as it is, so that its checks are those of a posted definition
+    if "definition" not in data:
+        # The text goes on as it is, so that it is checked like a posted definition.
         data = {"name": name or data.get("name"), "flow_type": flow_type, "definition": text}
     return _checked(data, source=source)
 
