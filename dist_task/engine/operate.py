@@ -1,0 +1,215 @@
+"""The verbs of operators, for the API, the admin and the commands alike.
+
+Each verb locks the transaction, checks the state, changes rows and writes who did what and why, in one database
+transaction. Of two operators one wins and the other is told.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from dist_task.errors import IllegalMove, InvalidRequest, NotFound
+from dist_task.models import LogEvent, TaskRun
+from dist_task.states import ExceptionStatus, Resolution, RunStatus, TransactionStatus
+from exceptions_app.models import ExceptionRecord
+from flows.definition import TaskSpec
+from flows.registry_rows import load
+from flows.retry import RetryPolicy
+from transactions.models import Transaction
+
+from .store import batch, leases, verbs
+from .store.counts import Change, append_deltas
+
+LONGEST_DELAY_SECONDS = 30 * 86_400
+LONGEST_REMARK = 2_000
+
+
+@transaction.atomic
+def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """All failed task runs of a failed transaction are tried again now, with the input they had."""
+    txn = _locked(instance_id)
+    if txn.status != TransactionStatus.FAILED:
+        message = _("only a failed transaction can be retried; %(id)s is %(status)s")
+        raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED))
+    now = _database_now()
+    _schedule(txn, runs=runs, due_at=now)
+    _log(txn, event=LogEvent.RETRIED, actor=actor, remark=remark, detail={"tasks": [run.task_id for run in runs]})
+    _reopen(txn, due_at=now)
+    return _committed(txn)
+
+
+@transaction.atomic
+def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """Nothing starts after this. Attempts in flight end first: until then the transaction is `cancelling`."""
+    txn = _locked(instance_id)
+    if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED):
+        message = _("%(id)s is %(status)s and cannot be cancelled")
+        raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    was_failed = txn.status == TransactionStatus.FAILED
+    detail = {"before": txn.status}
+    if TaskRun.objects.filter(transaction=txn, status=RunStatus.RUNNING).exists():
+        verbs.ask_to_cancel(txn)
+    else:
+        with connection.cursor() as cursor:
+            batch.cancel_runs(cursor, transaction_ids=[txn.pk])
+            batch.finish(cursor, transaction_ids=[txn.pk], status=TransactionStatus.CANCELLED)
+            if was_failed:
+                append_deltas(cursor, changes=[Change(txn.flow_id, TransactionStatus.FAILED, amount=-1)])
+    _log(txn, event=LogEvent.CANCELLED, actor=actor, remark=remark, detail=detail)
+    return _committed(txn)
+
+
+@transaction.atomic
+def retry_exception(
+    exception_id: int,
+    *,
+    actor: str,
+    delay_seconds: float | None = None,
+    force: bool = False,
+    remark: str = "",
+) -> ExceptionRecord:
+    """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now)."""
+    record, txn = _locked_exception(exception_id)
+    run = record.run
+    policy = _spec(txn, task_id=run.task_id).retry
+    _check_retry(record, txn=txn, run=run, policy=policy, force=force)
+    due_at = _database_now() + timedelta(seconds=_delay(delay_seconds, policy=policy))
+    _schedule(txn, runs=[run], due_at=due_at)
+    detail = {"exception": record.pk, "due_at": due_at.isoformat(), "force": force}
+    _log(txn, event=LogEvent.RETRIED, actor=actor, remark=remark, detail=detail, run=run)
+    if txn.status == TransactionStatus.FAILED:
+        _reopen(txn, due_at=due_at)
+    else:
+        verbs.wake(txn, due_at=due_at)
+    _committed(txn)
+    record.refresh_from_db()
+    return record
+
+
+@transaction.atomic
+def handle_exception(
+    exception_id: int, *, actor: str, remark: str = "", resolution: str = Resolution.ACKNOWLEDGED
+) -> ExceptionRecord:
+    """Marks it as handled and runs nothing; where retries are left, handling stops them."""
+    if resolution not in Resolution.values:
+        message = _("resolution must be one of %(choices)s")
+        raise InvalidRequest(message % {"choices": ", ".join(Resolution.values)})
+    record, txn = _locked_exception(exception_id)
+    remark = _checked_remark(remark)
+    before = record.status
+    handled = verbs.mark_handled(exception_id=record.pk, actor=actor, remark=remark, resolution=resolution)
+    if not handled:
+        raise IllegalMove(_already_handled(record))
+    if before == ExceptionStatus.RETRYING:
+        verbs.give_up_run(run_id=record.run_id)
+        verbs.wake(txn)
+    detail = {"exception": record.pk, "before": before, "resolution": resolution}
+    _log(txn, event=LogEvent.HANDLED, actor=actor, remark=remark, detail=detail, run=record.run)
+    _committed(txn)
+    record.refresh_from_db()
+    return record
+
+
+def _locked(instance_id: str) -> Transaction:
+    found = Transaction.objects.filter(instance_id=instance_id).values_list("pk", flat=True).first()
+    if found is None:
+        raise NotFound(_("transaction %(id)s does not exist") % {"id": instance_id[:64]})
+    return verbs.lock(found)
+
+
+def _locked_exception(exception_id: int) -> tuple[ExceptionRecord, Transaction]:
+    """Locks the transaction first, as everybody does, and reads the record under that lock."""
+    found = ExceptionRecord.objects.filter(pk=exception_id).values_list("transaction_id", flat=True).first()
+    if found is None:
+        raise NotFound(_("exception %(id)s does not exist") % {"id": exception_id})
+    txn = verbs.lock(found)
+    return ExceptionRecord.objects.select_related("run", "transaction").get(pk=exception_id), txn
+
+
+def _check_retry(
+    record: ExceptionRecord, *, txn: Transaction, run: TaskRun, policy: RetryPolicy, force: bool
+) -> None:
+    if record.status == ExceptionStatus.HANDLED:
+        raise IllegalMove(_already_handled(record))
+    if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED) or txn.cancelling:
+        message = _("the transaction %(id)s is %(status)s: nothing of it runs any more")
+        shown = _("being cancelled") if txn.cancelling else txn.get_status_display()
+        raise IllegalMove(message % {"id": txn.instance_id, "status": shown})
+    if run.status not in (RunStatus.FAILED, RunStatus.PENDING):
+        message = _("the task %(task)s is %(status)s right now")
+        raise IllegalMove(message % {"task": run.task_id, "status": run.get_status_display()})
+    if policy.strategy == "no_retry" and not force:
+        raise IllegalMove(_("the task %(task)s must not be retried; force overrides that") % {"task": run.task_id})
+
+
+def _already_handled(record: ExceptionRecord) -> str:
+    message = _("exception %(id)s was handled by %(actor)s already")
+    return message % {"id": record.pk, "actor": record.handled_by or "?"}
+
+
+def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
+    seconds = policy.interval if delay_seconds is None else delay_seconds
+    if not 0 <= seconds <= LONGEST_DELAY_SECONDS:
+        raise InvalidRequest(_("delay must be from 0 to %(most)d seconds") % {"most": LONGEST_DELAY_SECONDS})
+    return seconds
+
+
+def _schedule(txn: Transaction, *, runs: list[TaskRun], due_at: datetime) -> None:
+    """Runs become due with a fresh budget of automatic attempts, and their exceptions say when."""
+    budgets = {run.pk: run.attempt + _spec(txn, task_id=run.task_id).retry.tries for run in runs}
+    verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due_at)
+    unhandled = ExceptionRecord.objects.unhandled().filter(run__in=runs)
+    verbs.mark_retrying(exception_ids=list(unhandled.values_list("pk", flat=True)), retry_next_at=due_at)
+
+
+def _reopen(txn: Transaction, *, due_at: datetime) -> None:
+    if not verbs.reopen(txn, due_at=due_at):
+        raise IllegalMove(_("the transaction %(id)s was changed by somebody else") % {"id": txn.instance_id})
+    with connection.cursor() as cursor:
+        append_deltas(cursor, changes=[Change(txn.flow_id, TransactionStatus.FAILED, amount=-1)])
+
+
+def _spec(txn: Transaction, *, task_id: str) -> TaskSpec:
+    return load(txn.flow).tasks[task_id]
+
+
+def _checked_remark(remark: str) -> str:
+    if len(remark) > LONGEST_REMARK:
+        raise InvalidRequest(_("remark must have at most %(most)d characters") % {"most": LONGEST_REMARK})
+    return remark
+
+
+def _log(
+    txn: Transaction,
+    *,
+    event: LogEvent,
+    actor: str,
+    remark: str,
+    detail: dict[str, object],
+    run: TaskRun | None = None,
+) -> None:
+    of = {} if run is None else {"task_id": run.task_id, "op": run.op, "item": run.item, "attempt": run.attempt}
+    verbs.write_log(txn, event=event, actor=actor, message=_checked_remark(remark), detail=detail, **of)
+
+
+def _committed(txn: Transaction) -> Transaction:
+    """The row as it will be committed; workers are told after that."""
+    transaction.on_commit(_notify)
+    txn.refresh_from_db()
+    return txn
+
+
+def _notify() -> None:
+    with connection.cursor() as cursor:
+        leases.notify_all(cursor)
+
+
+def _database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now

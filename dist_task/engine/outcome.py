@@ -1,0 +1,93 @@
+"""What an attempt's result means. Pure: a *delay* comes out, never a time; SQL and workers have their own clocks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from dist_task.errors import ExecutionError
+from dist_task.executors.base import Result
+from flows.retry import RetryPolicy
+
+RETRYABLE = "retryable"
+TERMINAL = "terminal"
+UNKNOWN = "unknown"
+WORKER_LOST_CODE = "WORKER_LOST"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The worker died in mid attempt: nobody can say whether the work was done."""
+
+    message: str = "The worker died in the middle of this attempt; the work may have been done."
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed: what an exception record shows."""
+
+    outcome: str
+    code: str
+    message: str
+
+    @property
+    def maybe_executed(self) -> bool:
+        return self.outcome == UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    delay: timedelta
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    failure: Failure
+
+
+Outcome = Succeeded | RetryAfter | Failed
+
+
+def decide(policy: RetryPolicy, *, attempt: int, result: Result | ExecutionError | WorkerLost) -> Outcome:
+    """`attempt` counts from 1 within the budget of attempts that are made by themselves.
+
+    An unknown outcome is tried again (with the same idempotency key) by strategy `auto` only: `manual` and `no_retry`
+    never run again by themselves.
+    """
+    if isinstance(result, Result):
+        return Succeeded(result.output)
+    failure = failure_of(result)
+    if failure.outcome == TERMINAL or failure.code in policy.terminal_on or _is_permanent(result):
+        return Failed(failure)
+    delay = policy.delay(attempt=attempt)
+    if delay is None:
+        return Failed(failure)
+    floor = timedelta(seconds=result.retry_after_seconds) if isinstance(result, ExecutionError) else timedelta()
+    return RetryAfter(max(delay, floor), failure)
+
+
+def failure_of(result: ExecutionError | WorkerLost) -> Failure:
+    if isinstance(result, WorkerLost):
+        return Failure(UNKNOWN, code=WORKER_LOST_CODE, message=result.message)
+    outcome = UNKNOWN if result.unknown else TERMINAL if result.permanent else RETRYABLE
+    return Failure(outcome, code=result.code, message=str(result))
+
+
+def _is_permanent(result: ExecutionError | WorkerLost) -> bool:
+    return isinstance(result, ExecutionError) and result.permanent
+
+
+def fingerprint(*, flow_name: str, task_id: str, failure: Failure) -> str:
+    """The same for failures that look alike: numbers and ids of the message are levelled, the code never is."""
+    message = re.sub(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27,}|\d+|0x[0-9a-fA-F]+", "#", failure.message)[:500]
+    parts = "\x1f".join((flow_name, task_id, failure.outcome, failure.code, message))
+    return hashlib.blake2b(parts.encode("utf-8", errors="replace"), digest_size=16).hexdigest()

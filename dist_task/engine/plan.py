@@ -1,0 +1,138 @@
+"""What a transaction does next. Pure: a definition and the state of its runs give moves; no ORM, no clock.
+
+Times are numbers of the caller's own clock (a worker passes its monotonic one), compared with each other only.
+`Progress` is the same answer kept up to date run by run, so that a chain of thousands is not counted anew at each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from dist_task.states import FINAL_RUN, SATISFIED_RUN, RunStatus, TransactionStatus
+from flows.definition import FlowDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """One task run as planning sees it. `due_at` is on the caller's clock and means something while pending."""
+
+    task_id: str
+    status: str
+    attempt: int = 0
+    budget: int = 1
+    due_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin attempt number `attempt` of a task."""
+
+    task_id: str
+    attempt: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done before `until` on the caller's clock."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    status: str
+
+
+Move = Start | Wait | Finish
+
+
+@dataclass(slots=True)
+class Progress:
+    """The state of one transaction's graph, kept up to date by `see`."""
+
+    definition: FlowDefinition
+    cancelling: bool = False
+    runs: dict[str, RunState] = field(default_factory=dict)
+    _unmet: dict[str, int] = field(default_factory=dict)
+    _ready: dict[str, None] = field(default_factory=dict)
+    _pending: dict[str, None] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
+    _satisfied: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, definition: FlowDefinition, *, runs: Iterable[RunState], cancelling: bool = False) -> Progress:
+        progress = cls(definition=definition, cancelling=cancelling)
+        progress._unmet = {task_id: len(task.depends_on) for task_id, task in definition.tasks.items()}
+        progress._ready = dict.fromkeys(definition.roots)
+        for run in runs:
+            progress.see(run)
+        return progress
+
+    def see(self, run: RunState) -> None:
+        """Takes in the new state of one run."""
+        task_id = run.task_id
+        self.runs[task_id] = run
+        self._ready.pop(task_id, None)
+        self._pending.pop(task_id, None)
+        self._running.discard(task_id)
+        if run.status in (RunStatus.RUNNING, RunStatus.WAITING):
+            self._running.add(task_id)
+        elif run.status == RunStatus.PENDING:
+            self._pending[task_id] = None
+        elif self._satisfies(run) and task_id not in self._satisfied:
+            self._satisfied.add(task_id)
+            self._release_dependents(task_id)
+
+    def moves(self, *, now: float) -> list[Move]:
+        """What to do now; empty while attempts are in flight and nothing else may start."""
+        if self.cancelling:
+            return [] if self._running else [Finish(TransactionStatus.CANCELLED)]
+        starts = [self._first_start(task_id) for task_id in self._ready]
+        starts += [self._next_start(task_id) for task_id in self._pending if self.runs[task_id].due_at <= now]
+        if starts or self._running:
+            return list(starts)
+        if self._pending:
+            return [Wait(min(self.runs[task_id].due_at for task_id in self._pending))]
+        complete = len(self._satisfied) == len(self.definition.tasks)
+        return [Finish(TransactionStatus.SUCCESS if complete else TransactionStatus.FAILED)]
+
+    @property
+    def next_due_at(self) -> float | None:
+        """When the earliest pending run may start, also while others are in flight."""
+        return min((self.runs[task_id].due_at for task_id in self._pending), default=None)
+
+    def _satisfies(self, run: RunState) -> bool:
+        failed_optional = run.status == RunStatus.FAILED and self.definition.tasks[run.task_id].optional
+        return run.status in SATISFIED_RUN or failed_optional
+
+    def _release_dependents(self, task_id: str) -> None:
+        for dependent in self.definition.dependents.get(task_id, ()):
+            self._unmet[dependent] -= 1
+            if self._unmet[dependent] == 0 and dependent not in self.runs:
+                self._ready[dependent] = None
+
+    def _first_start(self, task_id: str) -> Start:
+        return Start(task_id, attempt=1, budget=self.definition.tasks[task_id].retry.tries)
+
+    def _next_start(self, task_id: str) -> Start:
+        run = self.runs[task_id]
+        return Start(task_id, attempt=run.attempt + 1, budget=max(run.budget, run.attempt + 1))
+
+
+def plan(
+    definition: FlowDefinition, *, runs: Iterable[RunState], now: float = 0.0, cancelling: bool = False
+) -> list[Move]:
+    """The moves of a transaction whose runs stand so."""
+    return Progress.of(definition, runs=runs, cancelling=cancelling).moves(now=now)
+
+
+def begun(move: Start) -> RunState:
+    return RunState(move.task_id, status=RunStatus.RUNNING, attempt=move.attempt, budget=move.budget)
+
+
+def ended(run: RunState, *, status: str, due_at: float = 0.0) -> RunState:
+    """The run after its attempt ended; `status` is final, or pending with the time of its next attempt."""
+    assert status in FINAL_RUN or status == RunStatus.PENDING, status
+    return replace(run, status=status, due_at=due_at)

@@ -1,0 +1,57 @@
+"""Removing old finished transactions, in batches. What they counted stays in the statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from dist_task.errors import InvalidRequest
+from dist_task.models import ExecutionLog, TaskRun
+from dist_task.states import FINAL_TRANSACTION, ExceptionStatus
+from exceptions_app.models import ExceptionRecord
+from transactions.models import Transaction
+
+BATCH = 1_000
+
+
+def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: bool = False) -> int:
+    """Removes finished transactions completed before `before`, oldest first, at most `limit`; returns how many.
+
+    One with an exception that nobody has handled yet stays.
+    """
+    if not set(statuses) <= FINAL_TRANSACTION:
+        raise InvalidRequest(_("only finished transactions can be pruned"))
+    if dry_run:
+        return _prunable(before=before, statuses=statuses)[:limit].count()
+    removed = 0
+    while removed < limit:
+        count = _prune_batch(before=before, statuses=statuses, size=min(BATCH, limit - removed))
+        if not count:
+            break
+        removed += count
+    return removed
+
+
+def _prunable(*, before: datetime, statuses: Collection[str]):  # type: ignore[no-untyped-def]  # a QuerySet of values
+    unhandled = ExceptionRecord.objects.exclude(status=ExceptionStatus.HANDLED).values("transaction_id")
+    return (
+        Transaction.objects.filter(status__in=statuses, completed_at__lt=before, owner=None)
+        .exclude(pk__in=unhandled)
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
+
+
+@transaction.atomic
+def _prune_batch(*, before: datetime, statuses: Collection[str], size: int) -> int:
+    """Children first by hand: the cascade would read every row of them into memory."""
+    ids = list(_prunable(before=before, statuses=statuses).select_for_update(skip_locked=True)[:size])
+    for model in (ExceptionRecord, ExecutionLog, TaskRun):
+        rows = model.objects.filter(transaction_id__in=ids)
+        rows._raw_delete(rows.db)
+    rows = Transaction.objects.filter(pk__in=ids)
+    rows._raw_delete(rows.db)
+    return len(ids)

@@ -1,0 +1,139 @@
+"""A request becomes rows; the same instance_id twice is the same transaction (FLOWS, "Idempotency of the start")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from dist_task.errors import Conflict, DistTaskError, InvalidRequest, NotFound
+from flows.models import Flow
+
+from .store import leases, starts
+
+INSTANCE_ID = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff/\\?#%]{1,64}")
+RESERVED_IDS = frozenset({".", "..", "batch"})
+MOST_STARTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a consumer asks for. `params` is JSON that `payload.check_strict` accepts."""
+
+    instance_id: str
+    flow_id: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`created` is False when it was there already, with the same flow and params."""
+
+    instance_id: str
+    flow_id: str
+    status: str
+    created: bool
+
+
+def check_instance_id(value: object) -> str:
+    """The id as it is; raises InvalidRequest naming the rule."""
+    if not isinstance(value, str):
+        raise InvalidRequest(_("instance_id must be a string"))
+    if not value:
+        raise InvalidRequest(_("instance_id must not be empty"))
+    if len(value) > 64:
+        raise InvalidRequest(_("instance_id must have at most 64 characters"))
+    if value in RESERVED_IDS:
+        raise InvalidRequest(_('instance_id must not be ".", ".." or "batch"'))
+    if not INSTANCE_ID.fullmatch(value):
+        raise InvalidRequest(_("instance_id must not hold whitespace, control characters or any of / \\ ? # %"))
+    return value
+
+
+def start(request: StartRequest, *, actor: str = "") -> Started:
+    """Makes the transaction durable and due. Raises InvalidRequest, NotFound, or Conflict."""
+    check_instance_id(request.instance_id)
+    with connection.cursor() as cursor:
+        inserted = starts.insert(
+            cursor,
+            instance_id=request.instance_id,
+            flow_id=request.flow_id,
+            params=request.params,
+            actor=actor,
+        )
+        if not inserted:
+            return _not_inserted(cursor, request=request)
+    transaction.on_commit(wake_workers)
+    return _started(request)
+
+
+def start_many(requests: Sequence[StartRequest], *, actor: str = "") -> list[Started | DistTaskError]:
+    """One result per request, in order: the refused ones as the error that `start` would raise."""
+    wanted = _first_of_each(requests)
+    with transaction.atomic(), connection.cursor() as cursor:
+        rows = [(each.instance_id, each.flow_id, each.params) for each in wanted.values()]
+        inserted = starts.insert_many(cursor, rows=rows, actor=actor) if rows else set()
+        results: list[Started | DistTaskError] = []
+        for request in requests:
+            if request.instance_id in inserted and wanted[request.instance_id] is request:
+                results.append(_started(request))
+            else:
+                results.append(_result_of(partial(_checked_again, cursor, request=request)))
+    transaction.on_commit(wake_workers)
+    return results
+
+
+def wake_workers() -> None:
+    """A hint for idle workers; without it they find the row at their next look."""
+    with connection.cursor() as cursor:
+        leases.notify(cursor)
+
+
+def _first_of_each(requests: Sequence[StartRequest]) -> dict[str, StartRequest]:
+    """The first well-formed request of each instance_id."""
+    wanted: dict[str, StartRequest] = {}
+    for request in requests:
+        if not isinstance(_result_of(partial(check_instance_id, request.instance_id)), DistTaskError):
+            wanted.setdefault(request.instance_id, request)
+    return wanted
+
+
+def _result_of(call: Any) -> Any:
+    try:
+        return call()
+    except DistTaskError as error:
+        return error
+
+
+def _started(request: StartRequest) -> Started:
+    return Started(request.instance_id, flow_id=request.flow_id, status="pending", created=True)
+
+
+def _checked_again(cursor: Any, *, request: StartRequest) -> Started:
+    check_instance_id(request.instance_id)
+    return _not_inserted(cursor, request=request)
+
+
+def _not_inserted(cursor: Any, *, request: StartRequest) -> Started:
+    """It exists already, or the flow cannot be started: say which."""
+    found = starts.existing(cursor, instance_id=request.instance_id, params=request.params)
+    if found is None:
+        raise _flow_problem(request.flow_id)
+    if found.flow_id != request.flow_id or not found.same:
+        raise Conflict(
+            _("instance_id %(id)s is taken by a transaction of another flow or with other params")
+            % {"id": request.instance_id}
+        )
+    return Started(request.instance_id, flow_id=found.flow_id, status=found.status, created=False)
+
+
+def _flow_problem(flow_id: str) -> DistTaskError:
+    flow = Flow.objects.visible().only("is_active").filter(pk=flow_id).first()
+    if flow is None:
+        return NotFound(_("flow_id %(id)s does not exist") % {"id": flow_id[:64]})
+    return InvalidRequest(_("flow %(id)s is not active") % {"id": flow_id})

@@ -1,0 +1,69 @@
+"""A request becomes rows: transactions are inserted first, and what that did is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dist_task.payload import dumps
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A transaction that was there already; `same` when its params equal the ones asked for."""
+
+    flow_id: str
+    status: str
+    same: bool
+
+
+def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str) -> bool:
+    """Inserts a due transaction of an active flow and counts it. False: no such flow, or the instance_id is taken."""
+    cursor.execute(
+        """
+        WITH started AS (
+            INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
+            SELECT %s, id, %s::jsonb, %s FROM flows_flow WHERE id = %s AND is_active AND deleted_at IS NULL
+            ON CONFLICT (instance_id) DO NOTHING
+            RETURNING flow_id, created_at
+        )
+        INSERT INTO dist_task_statdelta (flow_id, bucket, created)
+        SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
+        """,
+        (instance_id, dumps(params), actor, flow_id),
+    )
+    return bool(cursor.rowcount)
+
+
+def insert_many(cursor: Any, *, rows: Sequence[tuple[str, str, dict[str, Any]]], actor: str) -> set[str]:
+    """The same for many (instance_id, flow_id, params) with distinct ids; returns the instance_ids that were inserted."""
+    ids, flows, params = zip(*((row[0], row[1], dumps(row[2])) for row in rows), strict=True)
+    cursor.execute(
+        """
+        WITH started AS (
+            INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
+            SELECT w.instance_id, f.id, w.params, %s
+            FROM unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(instance_id, flow_id, params)
+            JOIN flows_flow f ON f.id = w.flow_id AND f.is_active AND f.deleted_at IS NULL
+            ORDER BY w.instance_id
+            ON CONFLICT (instance_id) DO NOTHING
+            RETURNING instance_id, flow_id, created_at
+        ), counted AS (
+            INSERT INTO dist_task_statdelta (flow_id, bucket, created)
+            SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), count(*) FROM started GROUP BY 1, 2
+        )
+        SELECT instance_id FROM started
+        """,
+        (actor, list(ids), list(flows), list(params)),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def existing(cursor: Any, *, instance_id: str, params: dict[str, Any]) -> Existing | None:
+    cursor.execute(
+        "SELECT flow_id, status, params = %s::jsonb FROM transactions_transaction WHERE instance_id = %s",
+        (dumps(params), instance_id),
+    )
+    row = cursor.fetchone()
+    return Existing(*row) if row else None

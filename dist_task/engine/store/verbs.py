@@ -1,0 +1,99 @@
+"""What a person changes: each function expects the transaction's row locked by `lock`, and writes conditionally.
+
+A verb works on a transaction that somebody owns right now: raising the revision makes the owner plan again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Least, Now
+
+from dist_task.models import ExecutionLog, LogEvent, TaskRun
+from dist_task.states import EXCEPTION_MOVES, RUN_MOVES, ExceptionStatus, RunStatus, TransactionStatus, sources
+from exceptions_app.models import ExceptionRecord
+from transactions.models import Transaction
+
+
+def lock(transaction_id: int) -> Transaction:
+    """The row, locked. Not `FOR UPDATE`: inserting a row that refers to it is no reason to wait."""
+    return Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow").get(pk=transaction_id)
+
+
+def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: datetime) -> int:
+    """Failed or waiting-for-retry runs become due at `due_at`; `budgets` holds the number of the last automatic attempt."""
+    runs = TaskRun.objects.filter(pk__in=run_ids).filter(
+        Q(status__in=sources(RUN_MOVES, to=RunStatus.PENDING), finished_at__isnull=False) | Q(status=RunStatus.PENDING)
+    )
+    changed = 0
+    for run in runs:
+        run.status, run.due_at, run.finished_at = RunStatus.PENDING, due_at, None
+        run.attempt_budget = budgets[run.pk]
+        run.save(update_fields=["status", "due_at", "finished_at", "attempt_budget"])
+        changed += 1
+    return changed
+
+
+def give_up_run(*, run_id: int) -> None:
+    """No more attempts by itself: a pending one is failed, one in flight is not repeated."""
+    TaskRun.objects.filter(pk=run_id, status=RunStatus.RUNNING).update(attempt_budget=F("attempt"))
+    TaskRun.objects.filter(pk=run_id, status=RunStatus.PENDING).update(
+        status=RunStatus.FAILED, due_at=None, finished_at=Now(), attempt_budget=F("attempt")
+    )
+
+
+def wake(transaction: Transaction, *, due_at: datetime | None = None) -> None:
+    """Makes the transaction due at `due_at` (default: now) at the latest, and its owner plan again.
+
+    `Coalesce` first: in PostgreSQL LEAST leaves nulls out, elsewhere it does not, and the reader should not wonder.
+    """
+    when = Now() if due_at is None else due_at
+    Transaction.objects.filter(pk=transaction.pk).update(
+        revision=F("revision") + 1, wake_at=Least(Coalesce(F("wake_at"), when), when)
+    )
+
+
+def reopen(transaction: Transaction, *, due_at: datetime) -> bool:
+    """failed -> pending. False when it is not failed."""
+    return bool(
+        Transaction.objects.filter(pk=transaction.pk, status=TransactionStatus.FAILED).update(
+            status=TransactionStatus.PENDING, completed_at=None, revision=F("revision") + 1, wake_at=due_at
+        )
+    )
+
+
+def ask_to_cancel(transaction: Transaction) -> None:
+    """Attempts are in flight: nothing more starts, and their owner cancels when they have ended."""
+    Transaction.objects.filter(pk=transaction.pk).update(cancelling=True)
+    wake(transaction)
+
+
+def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:
+    return ExceptionRecord.objects.filter(
+        pk__in=exception_ids, status__in=[*sources(EXCEPTION_MOVES, to=ExceptionStatus.RETRYING), ExceptionStatus.RETRYING]
+    ).update(status=ExceptionStatus.RETRYING, retry_next_at=retry_next_at)
+
+
+def mark_handled(*, exception_id: int, actor: str, remark: str, resolution: str) -> bool:
+    """False when somebody else handled it first."""
+    return bool(
+        ExceptionRecord.objects.filter(
+            pk=exception_id, status__in=sources(EXCEPTION_MOVES, to=ExceptionStatus.HANDLED)
+        ).update(
+            status=ExceptionStatus.HANDLED,
+            handled_at=Now(),
+            handled_by=actor,
+            remark=remark,
+            resolution=resolution,
+            retry_next_at=None,
+        )
+    )
+
+
+def write_log(transaction: Transaction, *, event: LogEvent, actor: str, message: str, detail: dict[str, Any], **of: Any) -> None:
+    """One append-only row: who, when, why, before and after. `of` names the task run where there is one."""
+    ExecutionLog.objects.create(
+        transaction=transaction, event=event, actor=actor, message=message, detail=detail, **of
+    )
