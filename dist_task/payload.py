@@ -1,4 +1,4 @@
-"""JSON to and from the outside, and into PostgreSQL's jsonb, which takes less than Python or a stranger may give.
+"""JSON to and from the outside, and into PostgreSQL's jsonb, which takes less than a stranger may give.
 
 Pure. Nothing here recurses deeper than MOST_DEPTH, whatever it is given.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 from django.utils.translation import gettext_noop as _
 
-from dist_task.problems import Problem, Problems, child_path
+from dist_task.problems import Problem, Problems
 
 MOST_DEPTH = 200  # of what is stored
 MOST_REQUEST_DEPTH = 50  # of what a request may bring
@@ -28,9 +28,9 @@ _PAST_64_BITS = 2**63
 def dumps(value: Any) -> str:
     """JSON text that jsonb takes, whatever `value` is; the same text again for what is read from it.
 
-    What JSON or jsonb cannot hold is replaced: NUL and lone surrogates by U+FFFD, NaN and the infinities by the
-    strings "NaN", "Infinity", "-Infinity", integers of over 1,000 digits by a string (hexadecimal), what lies deeper
-    than MOST_DEPTH by a marker, keys and objects of other types by their text.
+    What JSON or jsonb cannot hold is replaced: NUL and lone surrogates by U+FFFD, NaN and the infinities by
+    the strings "NaN", "Infinity", "-Infinity", integers of over 1,000 digits by a string (hexadecimal), what
+    lies deeper than MOST_DEPTH by a marker, keys and objects of other types by their text.
     """
     try:
         text = orjson.dumps(value)
@@ -45,8 +45,8 @@ def dumps(value: Any) -> str:
 def loads_untrusted(data: bytes | str) -> Any:
     """The value of a stranger's JSON text. ValueError where it is none, or one that Python cannot hold.
 
-    Integers stay exact; NaN and 1e400 become floats (`dumps` stores them as text); over 4,300 digits and a depth of
-    about a thousand are a ValueError: the caller keeps the text instead.
+    Integers stay exact; NaN and 1e400 become floats (`dumps` stores them as text); over 4,300 digits and a
+    depth of about a thousand are a ValueError: the caller keeps the text instead.
     """
     try:
         return json.loads(data)
@@ -67,35 +67,61 @@ def check_strict(
         problems.add(path, fault)
     for container in containers(value, most_depth=most_depth):
         if container.depth > most_depth:
-            problems.add(
-                _path(path, container.link), _("is nested deeper than %(most)d levels"), most=most_depth
+            problems.add_at(
+                path, keys_of(container.link), _("is nested deeper than %(most)d levels"), most=most_depth
             )
-            continue
-        for key, child in _members(container.value):
-            if isinstance(key, str) and forbidden.search(key):
-                problems.add(
-                    _path(path, (container.link, key)), _("the key has a character that is not allowed")
-                )
-            if fault := _leaf_fault(child, forbidden):
-                problems.add(_path(path, (container.link, key)), fault)
+        else:
+            _check_members(container, problems=problems, path=path, forbidden=forbidden)
     return problems.report()
 
 
-# -- walking ----------------------------------------------------------------------------------------------------------
+def _check_members(
+    container: "Container", *, problems: Problems, path: str, forbidden: re.Pattern[str]
+) -> None:
+    keys = container.value if isinstance(container.value, dict) else ()
+    for key in keys:
+        if not isinstance(key, str) or forbidden.search(key):
+            link = (container.link, key)
+            problems.add_at(path, keys_of(link), _("the key has a character that is not allowed"))
+    for key, child in _members(container.value):
+        # The most frequent case first: a million members take a second otherwise.
+        if child.__class__ is str and not forbidden.search(child):
+            continue
+        if fault := _leaf_fault(child, forbidden):
+            problems.add_at(path, keys_of((container.link, key)), fault)
 
-Link = tuple[
-    Any, Any
-]  # (the link of the parent or (), own key): a path that is only written out when it is needed
+
+def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
+    """The untranslated sentence about a scalar, "" where it is right (or is no scalar)."""
+    if value is None or isinstance(value, bool | dict | list):
+        return ""
+    if isinstance(value, str) and forbidden.search(value):
+        return _("has a character that is not allowed (control character or lone surrogate)")
+    if isinstance(value, int) and not -_PAST_64_BITS <= value < _PAST_64_BITS:
+        return _("is an integer beyond 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        return _("must be a finite number")
+    return "" if isinstance(value, str | int | float) else _("is not a JSON value")
+
+
+# -- walking --
+
+Link = tuple[Any, ...]  # (the parent's link, own key), () at the root: a path that nobody has written out yet
+
+
+_SCALARS = frozenset(
+    (str, int, float, bool, type(None))
+)  # a quick no for most members: definitions have millions
 
 
 class Container(NamedTuple):
     value: Any  # a dict or a list
-    link: Any
+    link: Link
     depth: int  # 1 for the root
 
 
 def containers(value: Any, *, most_depth: int = MOST_REQUEST_DEPTH) -> Iterator[Container]:
-    """All objects and lists, the outermost first; those one level too deep come too, but nothing below them."""
+    """All objects and lists, the outermost first; of those that are too deep only the first level."""
     waiting = deque([Container(value, (), 1)] if isinstance(value, dict | list) else [])
     while waiting:
         container = waiting.popleft()
@@ -103,11 +129,11 @@ def containers(value: Any, *, most_depth: int = MOST_REQUEST_DEPTH) -> Iterator[
         if container.depth > most_depth:
             continue
         for key, child in _members(container.value):
-            if isinstance(child, dict | list):
+            if child.__class__ not in _SCALARS and isinstance(child, dict | list):
                 waiting.append(Container(child, (container.link, key), container.depth + 1))
 
 
-def strings(value: Any) -> Iterator[tuple[Any, str]]:
+def strings(value: Any) -> Iterator[tuple[Link, str]]:
     """All strings, keys included, with their links."""
     for container in containers(value):
         for key, child in _members(container.value):
@@ -117,43 +143,20 @@ def strings(value: Any) -> Iterator[tuple[Any, str]]:
                 yield (container.link, key), child
 
 
-def place(link: Any, *, path: str = "") -> str:
-    """The link written out, such as "tasks[2].config.url"."""
-    return _path(path, link)
-
-
-def _path(path: str, link: Any) -> str:
+def keys_of(link: Link) -> list[Any]:
+    """The keys and indexes from the root to the member."""
     keys = []
     while link:
         link, key = link
         keys.append(key)
-    for key in reversed(keys):
-        path = child_path(path, key)
-    return path
+    return keys[::-1]
 
 
 def _members(container: Any) -> Iterator[tuple[Any, Any]]:
     return iter(container.items()) if isinstance(container, dict) else enumerate(container)
 
 
-def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
-    """The untranslated sentence about a scalar, "" where it is right (or is no scalar)."""
-    if isinstance(value, str):
-        return (
-            _("has a character that is not allowed (control character or lone surrogate)")
-            if (forbidden.search(value))
-            else ""
-        )
-    if value is None or isinstance(value, bool | dict | list):
-        return ""
-    if isinstance(value, int):
-        return "" if -_PAST_64_BITS <= value < _PAST_64_BITS else _("is an integer beyond 64 bits")
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else _("must be a finite number")
-    return _("is not a JSON value")
-
-
-# -- sanitising -------------------------------------------------------------------------------------------------------
+# -- sanitising --
 
 
 def _dump_sanitised(value: Any) -> str:
@@ -215,19 +218,19 @@ def _text_of(value: Any) -> str:
         return f"[{type(value).__name__}]"
 
 
-# -- for logs ---------------------------------------------------------------------------------------------------------
+# -- for logs --
 
 MASKED = "***"
 _SECRET = re.compile(
     r"authorization|password|passwd|token|secret|api[_-]?key|cookie|credential|private[_-]?key", re.I
 )
-# In URLs: the values of secret-looking query parameters, and user:password@. Bounded, so that they stay linear.
+# In URLs: the values of secret-looking query parameters, and user:password@. Bounded, so as to stay linear.
 _QUERY = re.compile(r"(?<=[?&])([^\s=&#\"'?]{1,64})=([^\s&#\"']*)")
 _USER = re.compile(r"://[^\s/:@\"']{0,128}:[^\s/@\"']{1,256}@")
 
 
 def mask(value: Any) -> Any:
-    """The value without what looks like a secret by its key or by its place in a URL. To be applied before any cut."""
+    """The value without what looks like a secret, by its key or its place in a URL. Comes before any cut."""
     return _mask(value, depth=1)
 
 
@@ -256,10 +259,12 @@ def _mask_member(key: Any, value: Any, *, depth: int) -> Any:
 
 def _mask_text(text: str) -> str:
     if "=" in text:
-        text = _QUERY.sub(
-            lambda match: f"{match[1]}={MASKED}" if _SECRET.search(match[1]) else match[0], text
-        )
+        text = _QUERY.sub(_mask_parameter, text)
     return _USER.sub(f"://{MASKED}@", text) if "@" in text else text
+
+
+def _mask_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={MASKED}" if _SECRET.search(match[1]) else match[0]
 
 
 class _Budget:

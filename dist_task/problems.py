@@ -1,9 +1,8 @@
 """What is wrong with something that came from outside: where it is, and a sentence about it.
 
-Pure. A message is translated when it is added, so it speaks the language of the request that is being answered.
+Pure. A message is translated when it is added: it speaks the language of the request that is being answered.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from django.utils.translation import gettext, ngettext
 from dist_task.errors import InvalidRequest
 
 MOST_REPORTED = 100
-_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +41,28 @@ class Problems:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def is_full(self) -> bool:
+        """Whether further problems are only counted."""
+        return self._count >= MOST_REPORTED
+
+    def count(self, more: int) -> None:
+        """Problems that came when it was full, so that nobody needs to word them."""
+        self._count += more
+
     def add(self, path: str, message: str, /, **parameters: object) -> None:
-        """`message` is an untranslated text (mark it with gettext_noop): nothing is translated beyond the cap."""
+        """`message` is an untranslated text, marked with gettext_noop; beyond the cap it is only counted."""
         self._count += 1
         if self._count <= MOST_REPORTED:
             text = gettext(message)
             self._found.append(Problem(path or self.root, text % parameters if parameters else text))
+
+    def add_at(self, path: str, keys: Iterable[object], message: str, /, **parameters: object) -> None:
+        """The same for a member of `path`, whose own path is written out only where it is reported."""
+        if not self.is_full:
+            for key in keys:
+                path = child_path(path, key)
+        self.add(path, message, **parameters)
 
     def extend(self, problems: Iterable[Problem]) -> None:
         for problem in problems:
@@ -66,7 +80,9 @@ class Problems:
 
 def shown(value: object, *, length: int = 60) -> str:
     """Outside text made fit to be quoted in a message: one line, short, printable."""
-    text = _UNPRINTABLE.sub("\ufffd", str(value)[: length + 1])
+    text = str(value)[: length + 1]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from django.utils.translation import gettext_noop as _
 
-from dist_task.payload import CONTROL, UNSTORABLE, check_strict, place, strings
+from dist_task.payload import CONTROL, UNSTORABLE, check_strict, keys_of, strings
 from dist_task.problems import InvalidValue, Problem, Problems, child_path, shown
 from flows.fields import Field
 from flows.graph import dependents_of, find_cycle, topological_order
@@ -124,7 +124,7 @@ def to_text(data: dict[str, Any]) -> str:
 
 
 def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
-    """Whether it is worth looking further: not too many tasks, and nothing in it that no part of it may have."""
+    """Whether it is worth looking at the tasks; reports what no part of a definition may have."""
     tasks = value.get("tasks")
     if isinstance(tasks, list) and len(tasks) > MOST_TASKS:
         message = _("has %(count)d tasks; a flow may have %(most)d")
@@ -150,7 +150,7 @@ def _read_head(block: Reader) -> tuple[str, str]:
     return block.text("name", longest=LONGEST_NAME), block.text("description", longest=LONGEST_DESCRIPTION)
 
 
-# -- tasks ------------------------------------------------------------------------------------------------------------
+# -- tasks --
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +249,7 @@ def _read_type(
         message = _("task type '%(type)s' is not available in this version; available: %(available)s")
         block.refuse(key, message, type=shown(kind), available=available)
     elif block.data.get("task_name"):
-        message = _(
-            "%(task_name)s is not a registered task definition, and neither type nor config says the type"
-        )
+        message = _("%(task_name)s is not a registered task definition; without one, a type is required")
         block.refuse("task_name", message, task_name=block.quoted("task_name"))
     else:
         block.refuse("type", _("is required; available: %(available)s"), available=available)
@@ -271,9 +269,8 @@ def _check_config(
     path = child_path(block.path, "config")
     templates = [link for link, text in strings(config) if "${" in text]
     for link in templates:
-        block.problems.add(
-            place(link, path=path), _("templates ${...} are not supported by this version yet")
-        )
+        message = _("templates ${...} are not supported by this version yet")
+        block.problems.add_at(path, keys_of(link), message)
     if check and not templates:
         block.problems.extend(Problem(path, sentence) for sentence in check(config))
 
@@ -294,8 +291,7 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         else:
             needed[other] = None
         if fault:
-            where = child_path(child_path(block.path, "depends_on"), index)
-            block.problems.add(where, fault, id=shown(other))
+            block.problems.add_at(block.path, ("depends_on", index), fault, id=shown(other))
     return tuple(needed)
 
 

@@ -1,4 +1,7 @@
-"""Input fields of task definitions: which parameters a task takes, and of which types (FLOWS, "Parameters and data")."""
+"""Input fields of task definitions: which parameters a task takes, and of which types.
+
+Pure. The rules are those of FLOWS, "Parameters and data".
+"""
 
 import math
 import re
@@ -56,10 +59,10 @@ def parse_fields(data: Any, *, path: str = "inputs") -> tuple[tuple[Field, ...],
 
 
 def convert(fields: Iterable[Field], values: Mapping[str, Any], *, path: str = "") -> dict[str, Any]:
-    """Just the values of the fields, in their types. InvalidInput names everything that is missing or does not fit.
+    """Just the values of the fields, in their types. InvalidInput names all that is missing or does not fit.
 
-    Null and a missing value take the field's default. Without a default a required one is a problem, an optional
-    one stays as it is (null, or missing).
+    Null and a missing value take the field's default. Without a default a required one is a problem, an
+    optional one stays as it is (null, or missing).
     """
     problems = Problems(root=path or "params")
     converted: dict[str, Any] = {}
@@ -89,7 +92,7 @@ def task_parameters(spec: "TaskSpec", *, params: Mapping[str, Any] | None) -> di
     params = params or {}
     key = next((key for key in (spec.id, spec.task_name) if key and key in params), None)
     if key is None:
-        return convert(spec.inputs, {}, path="params") if spec.inputs else dict(params)
+        return convert(spec.inputs, {}, path=child_path("params", spec.id)) if spec.inputs else dict(params)
     own, where = params[key], child_path("params", key)
     if own is None:
         own = {}
@@ -122,7 +125,7 @@ def _read_field(block: Reader) -> Field:
     )
 
 
-# -- types ------------------------------------------------------------------------------------------------------------
+# -- types --
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -138,9 +141,8 @@ def _string(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        value = int(value)
-    elif isinstance(value, float) and value.is_integer():
+    is_digits = isinstance(value, str) and _INTEGER.fullmatch(value)
+    if is_digits or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise _Misfit(_("must be a whole number"))

@@ -31,12 +31,12 @@ def topological_order(depends_on: Graph, *, dependents: Mapping[str, Sequence[st
 
 
 def find_cycle(depends_on: Graph, *, order: Sequence[str]) -> tuple[str, ...]:
-    """One cycle such as (a, b, a), each depending on the next; empty where the topological order is complete."""
+    """One cycle such as (a, b, a), each depending on the next; empty where the order is complete."""
     ordered = set(order)
     task = next((task for task in depends_on if task not in ordered), None)
     if task is None:
         return ()
-    # Every task outside the order has a dependency outside it: following these must come back to a task already seen.
+    # Every task outside the order depends on another one outside it: following these comes back in the end.
     position: dict[str, int] = {}
     while task not in position:
         position[task] = len(position)

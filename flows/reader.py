@@ -1,4 +1,4 @@
-"""Reads one object of a definition key by key; what is wrong goes to `problems`, and the default is returned instead."""
+"""Reads an object of a definition key by key; what is wrong goes to `problems`, the default comes back."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from dist_task.problems import Problems, child_path, shown
+from dist_task.problems import Problems, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,14 @@ class Reader:
     problems: Problems
 
     def refuse(self, key: str, message: str, /, **parameters: object) -> None:
-        self.problems.add(child_path(self.path, key), message, **parameters)
+        self.problems.add_at(self.path, (key,), message, **parameters)
 
     def refuse_other_keys(self, *, known: Collection[str], later: Collection[str] = ()) -> None:
-        for key in self.data:
-            if key in known:
-                continue
+        strangers = [key for key in self.data if key not in known]
+        if self.problems.is_full:
+            self.problems.count(len(strangers))
+            return
+        for key in strangers:
             if key in later:
                 self.refuse(key, _("this version does not support it yet"))
             else:
@@ -53,7 +55,7 @@ class Reader:
 
     def number(self, key: str, *, least: float, most: float, default: float) -> float:
         value = self.data.get(key, default)
-        # An int of any size compares with a float exactly, NaN compares false: no conversion before this check.
+        # Compared before anything is converted: an int of any size is fine here, and NaN is never in between.
         if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
             return value
         self.refuse(key, _("must be a number from %(least)s to %(most)s"), least=f"{least:g}", most=most)

@@ -12,7 +12,5 @@ class RegisteredTask:
     name: str
     type: str
     description: str = ""
-    config: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # defaults, overlaid key by key by the task's own config
+    config: Mapping[str, Any] = field(default_factory=dict)  # overlaid key by key by the task's own
     inputs: tuple[Field, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from django.utils.translation import gettext_noop as _
 
-from dist_task.problems import Problem, Problems, child_path
+from dist_task.problems import Problem, Problems
 from flows.reader import Reader
 
 STRATEGIES = ("auto", "manual", "no_retry")
@@ -66,7 +66,7 @@ class RetryPolicy:
         return 1 + self.max_attempts if self.strategy == "auto" else 1
 
     def delay(self, *, attempt: int, random: Callable[[], float] = _random.random) -> timedelta | None:
-        """The pause after failed attempt number `attempt` of this budget (from 1); None when it was the last one."""
+        """The pause after failed attempt `attempt` of this budget (from 1); None after the last one."""
         if attempt >= self.tries:
             return None
         seconds = min(self._pause(max(attempt, 1)), self.max_interval, LONGEST_INTERVAL)
@@ -83,7 +83,7 @@ class RetryPolicy:
 
 
 def _power(base: float, exponent: int) -> float:
-    """base ** exponent, but huge instead of an OverflowError, and never infinity (0 * infinity is not a number)."""
+    """base ** exponent; huge instead of an OverflowError, never infinity (0 * infinity is not a number)."""
     try:
         return float(base) ** exponent
     except OverflowError:
@@ -97,8 +97,8 @@ def _codes(block: Reader) -> frozenset[str]:
         return frozenset()
     for index, code in enumerate(codes):
         if not _is_code(code):
-            where = child_path(child_path(block.path, "terminal_on"), index)
-            block.problems.add(where, _("must be an error code: a string or a whole number"))
+            message = _("must be an error code: a string or a whole number")
+            block.problems.add_at(block.path, ("terminal_on", index), message)
     return frozenset(str(code) for code in codes if _is_code(code))
 
 

@@ -5,16 +5,16 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from dist_task.payload import containers, place
-from dist_task.problems import Problems, child_path, shown
+from dist_task.payload import containers, keys_of
+from dist_task.problems import Problems, shown
 
 ROOT = "definition"
 _LONGEST_INTEGER = 1000  # digits; Python refuses to read more than 4,300
 
 
-def read_object(data: str | bytes | dict[str, Any], *, problems: Problems) -> dict[str, Any] | None:
+def read_object(data: Any, *, problems: Problems) -> dict[str, Any] | None:
     """The definition as an object, or None when there is none to look into."""
-    value = data if isinstance(data, dict) else _read_text(data, problems=problems)
+    value = _read_text(data, problems=problems) if isinstance(data, str | bytes) else data
     if len(problems) and value is None:
         return None
     if not isinstance(value, dict):
@@ -24,7 +24,7 @@ def read_object(data: str | bytes | dict[str, Any], *, problems: Problems) -> di
 
 
 def write_text(data: dict[str, Any]) -> str:
-    """Compact JSON, keys in the order given. ValueError for what is not JSON (NaN), RecursionError for too deep."""
+    """Compact JSON, keys in the order given. ValueError for NaN, TypeError, RecursionError for too deep."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -77,5 +77,5 @@ def _report_repetitions(value: Any, *, problems: Problems) -> None:
     for container in containers(value):
         if isinstance(container.value, _Repeated):
             for key in container.value.repeated:
-                path = child_path(place(container.link), key)
-                problems.add(path, _("the key %(key)s is given more than once"), key=shown(key))
+                message = _("the key %(key)s is given more than once")
+                problems.add_at("", keys_of((container.link, key)), message, key=shown(key))
