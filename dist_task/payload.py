@@ -276,20 +276,19 @@ class _Budget:
 
 
 def _cap(value: Any, *, budget: _Budget, depth: int) -> Any:
-    if isinstance(value, bytes | bytearray):
-        value = (
-            _text_of(value)
-            if len(value) <= budget.left
-            else _text_of(value[: budget.left]) + _cut(len(value))
-        )
-    if isinstance(value, str):
-        kept = value if len(value) <= budget.left else value[: budget.left] + _cut(len(value))
-        budget.spend(len(value))
-        return kept
+    if isinstance(value, str | bytes | bytearray):
+        return _cap_text(value, budget=budget)
     if isinstance(value, Mapping | list | tuple):
         return _cap_container(value, budget=budget, depth=depth) if depth <= MOST_DEPTH else CUT_DEPTH
-    budget.spend(8)
+    budget.spend(8 + value.bit_length() // 3 if isinstance(value, int) else 8)
     return value
+
+
+def _cap_text(value: str | bytes | bytearray, *, budget: _Budget) -> str:
+    kept, length = value[: budget.left], len(value)
+    budget.spend(length)
+    text = kept if isinstance(kept, str) else _text_of(kept)
+    return text if len(kept) == length else text + _cut(length)
 
 
 def _cap_container(value: Any, *, budget: _Budget, depth: int) -> Any:
@@ -299,7 +298,8 @@ def _cap_container(value: Any, *, budget: _Budget, depth: int) -> Any:
         if budget.left <= 0:
             kept["…"] = f"[cut: {len(value)} members, {index} kept]"
             break
-        budget.spend(len(key) if isinstance(key, str) else 2)
+        if isinstance(key, str):
+            key = _cap_text(key, budget=budget)
         kept[key] = _cap(child, budget=budget, depth=depth + 1)
     return kept if is_object else list(kept.values())
 
