@@ -58,9 +58,7 @@ def child_setup(account: Account, *, death_signal: signal.Signals) -> Callable[[
     return set_up
 
 
-def run_as(
-    account: Account, *, command: Sequence[str], stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
+def run_as(account: Account, *, command: Sequence[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run a short program of PostgreSQL; `Trouble` when this process may not become that user."""
     try:
         return subprocess.run(
@@ -86,7 +84,12 @@ def can_reach(account: Account, *, folder: Path, program: str) -> bool:
     if not account.switch:
         return True
     try:
-        return run_as(account, command=["/bin/sh", "-c", 'cd "$0" && "$1" --version', str(folder), program]).returncode == 0
+        return (
+            run_as(
+                account, command=["/bin/sh", "-c", 'cd "$0" && "$1" --version', str(folder), program]
+            ).returncode
+            == 0
+        )
     except OSError:
         return False
 

@@ -83,7 +83,9 @@ def _locate(layout: Layout) -> Cluster:
     with contextlib.suppress(FileNotFoundError):
         home = Path(layout.elsewhere_file.read_text().strip())
         account = choose_account(cluster=home)
-        return Cluster(home=home, account=account, binaries=_runnable(binaries, account=account, folder=home.parent))
+        return Cluster(
+            home=home, account=account, binaries=_runnable(binaries, account=account, folder=home.parent)
+        )
     account = choose_account(cluster=layout.cluster)
     if can_reach(account, folder=layout.folder, program="true"):
         return Cluster(
@@ -128,7 +130,9 @@ def _create(cluster: Cluster, *, layout: Layout) -> None:
     """initdb into a draft, and our database; renamed at the end, so that half a cluster is never taken for one."""
     draft = cluster.home / "data.draft"
     if cluster.data.exists():
-        raise Trouble(f"{cluster.data} exists but is no PostgreSQL data folder: move it away and start again.")
+        raise Trouble(
+            f"{cluster.data} exists but is no PostgreSQL data folder: move it away and start again."
+        )
     if draft.exists():
         shutil.rmtree(draft)
     password = secrets.token_urlsafe(32)
@@ -182,7 +186,9 @@ def _check(cluster: Cluster, *, layout: Layout) -> None:
             "dump (script/restore)."
         )
     if not layout.password_file.exists():
-        raise Trouble(f"{layout.password_file} is missing: bring it back, or move {cluster.home} away and start again.")
+        raise Trouble(
+            f"{layout.password_file} is missing: bring it back, or move {cluster.home} away and start again."
+        )
 
 
 def fsync_is_off() -> bool:

@@ -110,7 +110,11 @@ class Keeper:
         return True
 
     def publish(
-        self, status: Literal["starting", "ready", "failed"], *, sockets: Path | None = None, message: str = ""
+        self,
+        status: Literal["starting", "ready", "failed"],
+        *,
+        sockets: Path | None = None,
+        message: str = "",
     ) -> None:
         state = ServerState(
             keeper=self.name, status=status, socket_folder=str(sockets or ""), message=message
@@ -167,7 +171,10 @@ class Keeper:
         except OSError:
             return False
         return bool(
-            self.process and len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
+            self.process
+            and len(lines) >= 8
+            and lines[0] == str(self.process.pid)
+            and lines[7].strip() == "ready"
         )
 
     def _unused(self) -> bool:
@@ -188,8 +195,15 @@ class Keeper:
     def _leave(self, cluster: Cluster, *, sockets: Path) -> None:
         """Fast shutdown; without patience left, or told once more, an immediate one (the next start recovers)."""
         self._publish_calmly("starting")
-        told, patience = self.alarm.stops, STOP_PATIENCE_SECONDS if self.alarm.stops else IDLE_STOP_PATIENCE_SECONDS
-        for number, seconds in ((signal.SIGINT, patience), (signal.SIGQUIT, DISPEL_SECONDS), (signal.SIGKILL, 60.0)):
+        told, patience = (
+            self.alarm.stops,
+            STOP_PATIENCE_SECONDS if self.alarm.stops else IDLE_STOP_PATIENCE_SECONDS,
+        )
+        for number, seconds in (
+            (signal.SIGINT, patience),
+            (signal.SIGQUIT, DISPEL_SECONDS),
+            (signal.SIGKILL, 60.0),
+        ):
             until = time.monotonic() + seconds
             if self.process is not None and self.process.poll() is None:
                 self.process.send_signal(number)
