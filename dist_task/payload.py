@@ -54,25 +54,30 @@ def loads_untrusted(data: bytes | str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def check_strict(
+def check_strict(value: Any, *, path: str) -> list[Problem]:
+    """What a request's JSON value must not contain, each with its place (`path` is the name of the root)."""
+    problems = Problems(root=path or "body")
+    report_faults(value, path=path, problems=problems)
+    return problems.report()
+
+
+def report_faults(
     value: Any,
     *,
     path: str,
+    problems: Problems,
     most_depth: int = MOST_REQUEST_DEPTH,
     forbidden: re.Pattern[str] = UNSTORABLE,
-) -> list[Problem]:
-    """What a request's JSON value must not contain, each with its place (`path` is the name of the root)."""
-    problems = Problems(root=path or "body")
+) -> None:
+    """The same into `problems`, with own limits of depth and of the characters in strings and keys."""
     if fault := _leaf_fault(value, forbidden):
         problems.add(path, fault)
     for container in containers(value, most_depth=most_depth):
         if container.depth > most_depth:
-            problems.add_at(
-                path, keys_of(container.link), _("is nested deeper than %(most)d levels"), most=most_depth
-            )
+            message = _("is nested deeper than %(most)d levels")
+            problems.add_at(path, keys_of(container.link), message, most=most_depth)
         else:
             _check_members(container, problems=problems, path=path, forbidden=forbidden)
-    return problems.report()
 
 
 def _check_members(

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from django.utils.translation import gettext_noop as _
 
-from dist_task.payload import CONTROL, UNSTORABLE, check_strict, keys_of, strings
+from dist_task.payload import CONTROL, UNSTORABLE, keys_of, report_faults, strings
 from dist_task.problems import InvalidValue, Problem, Problems, child_path, shown
 from flows.fields import Field
 from flows.graph import dependents_of, find_cycle, topological_order
@@ -132,9 +132,8 @@ def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
         return False
     prose = {"description": value.get("description", "")}
     rest = {key: child for key, child in value.items() if key != "description"}
-    faults = check_strict(prose, path="", most_depth=MOST_DEPTH, forbidden=UNSTORABLE)
-    faults += check_strict(rest, path="", most_depth=MOST_DEPTH, forbidden=CONTROL)
-    problems.extend(faults)
+    report_faults(prose, path="", problems=problems, most_depth=MOST_DEPTH, forbidden=UNSTORABLE)
+    report_faults(rest, path="", problems=problems, most_depth=MOST_DEPTH, forbidden=CONTROL)
     return True
 
 
@@ -296,11 +295,11 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
 
 
 def _read_retry(block: Reader) -> RetryPolicy:
-    if "retry" not in block.data:
-        return RetryPolicy()
-    policy, problems = RetryPolicy.parse(block.data["retry"], path=child_path(block.path, "retry"))
-    block.problems.extend(problems)
-    return policy
+    data = block.data.get("retry", {})
+    if isinstance(data, dict):
+        return RetryPolicy.read(Reader(data, child_path(block.path, "retry"), block.problems))
+    block.refuse("retry", _("must be an object"))
+    return RetryPolicy()
 
 
 def _report_cycle(cycle: tuple[str, ...], *, block: Reader) -> None:

@@ -40,10 +40,11 @@ class RetryPolicy:
         if not isinstance(data, dict):
             problems.add(path, _("must be an object"))
             return cls(), problems.report()
-        return cls._read(Reader(data, path, problems)), problems.report()
+        return cls.read(Reader(data, path, problems)), problems.report()
 
     @classmethod
-    def _read(cls, block: Reader) -> Self:
+    def read(cls, block: Reader) -> Self:
+        """The same from a block that is known to be an object; what is wrong goes to its problems."""
         block.refuse_other_keys(known=_KEYS)
         if "max_attempts" in block.data and "strategy" not in block.data:
             block.refuse("strategy", _("is required where max_attempts is given"))

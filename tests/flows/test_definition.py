@@ -211,6 +211,22 @@ def test_more_than_a_hundred_problems_are_counted() -> None:
     assert caught.value.problems[-1].message == "and 150 more problems"
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"config": {"a": ["x\n"] * 150}},
+        {"depends_on": [1] * 150},
+        {"retry": {f"k{index}": 1 for index in range(150)}},
+        {"config": {"a": ["${x}"] * 150}},
+    ],
+)
+def test_the_count_is_right_wherever_the_problems_come_from(keys: dict[str, Any]) -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        parse({**one_task(**keys), "zz": 1})
+
+    assert caught.value.problems[-1].message == "and 51 more problems"
+
+
 def test_unknown_keys_beyond_the_hundred_are_counted_too() -> None:
     with pytest.raises(InvalidDefinition) as caught:
         parse({"tasks": [{**task(f"t{index}"), "x": 1, "y": 2} for index in range(250)]})
