@@ -10,7 +10,7 @@ import uvloop
 
 from bench.client import CallFailed
 from bench.flows import definitions
-from bench.measure import Bench, batch_throughput, create_flows, lateness, latency, throughput
+from bench.measure import Bench, batch_throughput, create_flows, latency, lateness, throughput
 from bench.memory import memory
 from bench.report import Round, medians, table, write
 from bench.stand import Stand, StandFailed, stand

@@ -1,8 +1,8 @@
 """The service that the measured flows call: answers at once, counts its calls, and notes when retries come.
 
-A bare protocol on uvloop, so that the measurement is not of this. `POST /step` answers 200. `POST /retry` answers
-503 to the first attempt and 200 to the second. `GET /counts` and `GET /lateness` say what was seen; `POST /reset`
-forgets it.
+A bare protocol on uvloop, so that the measurement is not of this. `POST /step` answers 200. `POST /retry`
+answers 503 to the first attempt and 200 to the second. `GET /counts` and `GET /lateness` say what was seen;
+`POST /reset` forgets it.
 """
 
 from __future__ import annotations

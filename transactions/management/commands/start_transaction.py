@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from dist_task.engine.start import StartRequest, start
 from dist_task.errors import DistTaskError, InvalidRequest
 from dist_task.management.arguments import WRONG_ARGUMENTS, actor, read_text, seconds
+from dist_task.payload import check_strict
 from dist_task.states import FINAL_TRANSACTION, TransactionStatus
 from flows.models import Flow
 from transactions.models import Transaction
@@ -78,6 +79,8 @@ def read_params(options: dict[str, Any]) -> dict[str, Any]:
         raise CommandError(f"the parameters are not JSON: {error}", returncode=WRONG_ARGUMENTS) from error
     if not isinstance(params, dict):
         raise CommandError("the parameters must be a JSON object", returncode=WRONG_ARGUMENTS)
+    if problems := check_strict(params, path="params"):
+        raise CommandError("; ".join(map(str, problems)), returncode=WRONG_ARGUMENTS)
     return params
 
 

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.commands.rows import claim, fail_one, make_flow, make_older, start_one, status_of, succeed_one
+from transactions.models import Transaction
+
+pytestmark = pytest.mark.django_db
+
+
+def test_rescue_takes_what_a_dead_worker_held(run):
+    start_one("a", flow=make_flow())
+    claim("a", lease_seconds=0.001)
+    assert Transaction.objects.get(instance_id="a").owner is not None
+
+    ran = run("rescue")
+
+    assert ran.out == "1 transaction rescued\n"
+    assert Transaction.objects.get(instance_id="a").owner is None
+    assert run("rescue").out == "0 transactions rescued\n"
+
+
+def test_rescue_leaves_what_a_living_worker_holds(run):
+    start_one("a", flow=make_flow())
+    claim("a", lease_seconds=600)
+
+    assert run("rescue").out == "0 transactions rescued\n"
+
+
+def test_prune_removes_old_successes_only(run):
+    flow = make_flow()
+    succeed_one("old", flow=flow)
+    succeed_one("new", flow=flow)
+    fail_one("bad", flow=flow)
+    for each in ("old", "bad"):
+        make_older(each, by=timedelta(days=31))
+
+    ran = run("prune", "--older-than", "30d")
+
+    assert ran.out.startswith("1 transaction removed")
+    assert set(Transaction.objects.values_list("instance_id", flat=True)) == {"new", "bad"}
+
+
+def test_a_dry_run_of_prune_removes_nothing(run):
+    succeed_one("old", flow=make_flow())
+    make_older("old", by=timedelta(days=31))
+
+    ran = run("prune", "--older-than", "30d", "--dry-run")
+
+    assert ran.out.startswith("1 transaction would be removed")
+    assert status_of("old") == "success"
+
+
+def test_prune_stops_at_its_limit_and_says_so(run):
+    flow = make_flow()
+    for each in "abc":
+        succeed_one(each, flow=flow)
+        make_older(each, by=timedelta(days=1))
+
+    ran = run("prune", "--older-than", "1h", "--limit", "2")
+
+    assert ran.out.startswith("2 transactions removed")
+    assert "run again" in ran.out
+    assert Transaction.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--older-than", "soon"], ["--older-than", "1d", "--status", "running"]]
+)
+def test_prune_refuses_wrong_arguments(run, words):
+    assert run("prune", *words).code != 0
