@@ -1,0 +1,102 @@
+"""How values look in the console. Everything that came from outside is escaped here, by `format_html`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from django.db.models import Model
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+
+LONGEST_JSON = 20_000
+SYMBOLS = {
+    "pending": "○",
+    "running": "▶",
+    "waiting": "‖",
+    "success": "✓",
+    "done": "✓",
+    "failed": "✕",
+    "skipped": "↷",
+    "cancelled": "⊘",
+    "open": "!",
+    "retrying": "↻",
+    "handled": "✓",
+    "yes": "✓",
+    "no": "–",
+}
+
+
+def badge(state: str, *, word: object) -> SafeString:
+    """A state as symbol and word; colour only repeats what they say."""
+    template = '<span class="state state-{}"><span class="symbol" aria-hidden="true">{}</span> {}</span>'
+    return format_html(template, state, SYMBOLS.get(state, "•"), word)
+
+
+def row_link(row: Model, *, text: object = "") -> SafeString:
+    opts = row._meta
+    url = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
+    return format_html('<a href="{}">{}</a>', url, text or row)
+
+
+def list_url(model: type[Model], *, query: str = "") -> str:
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{url}?{query}" if query else url
+
+
+def short(text: str, *, length: int = 120) -> str:
+    line = " ".join(text[: length * 2].split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def pretty(value: object) -> str:
+    """JSON as text to read, cut where a page would become too heavy."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    if len(text) <= LONGEST_JSON:
+        return text
+    return text[:LONGEST_JSON] + "\n… " + gettext("cut after %(count)d characters") % {"count": LONGEST_JSON}
+
+
+def json_block(value: object) -> SafeString:
+    if value is None:
+        return SafeString("–")
+    return format_html('<pre class="json" tabindex="0">{}</pre>', pretty(value))
+
+
+def span(length: timedelta | float | None) -> str:
+    """A duration in its two largest units, such as `3 min 4 s`."""
+    if length is None:
+        return "–"
+    seconds = max(length.total_seconds() if isinstance(length, timedelta) else length, 0.0)
+    if seconds < 1:
+        return gettext("%(n)d ms") % {"n": round(seconds * 1000)}
+    if seconds < 60:
+        return gettext("%(n)s s") % {"n": f"{seconds:.1f}".removesuffix(".0")}
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return gettext("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
+    days, hours = divmod(hours, 24)
+    text = ngettext("%(days)d day %(hours)d h", "%(days)d days %(hours)d h", days)
+    return text % {"days": days, "hours": hours}
+
+
+def ago(at: datetime | None, *, now: datetime | None = None) -> str:
+    return "–" if at is None else span((now or timezone.now()) - at)
+
+
+def moment(at: datetime | None) -> SafeString:
+    """A time in full, as the machine and the person read it."""
+    if at is None:
+        return SafeString("–")
+    local = timezone.localtime(at)
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{local:%Y-%m-%d %H:%M:%S}")
+
+
+def capped(count: int, *, cap: int) -> str:
+    return f"{cap}+" if count > cap else str(count)

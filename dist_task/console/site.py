@@ -1,0 +1,91 @@
+"""Our own AdminSite: what it is called, how its pages are grouped, and what the first page says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver
+from django.utils.translation import gettext_lazy as _
+
+from exceptions_app.models import ExceptionRecord
+
+ADMIN_MODULES = ("dist_task.admin", "flows.admin", "transactions.admin", "exceptions_app.admin")
+MOST_SHOWN = 999
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    label: str
+    name: Any
+    models: tuple[str, ...]
+
+
+GROUPS = (
+    Group(
+        "work",
+        _("Work"),
+        ("exceptions_app.exceptionrecord", "transactions.transaction", "dist_task.executionlog"),
+    ),
+    Group("definitions", _("Definitions"), ("flows.flow", "flows.taskdefinition")),
+    Group("system", _("System"), ("dist_task.worker",)),
+    Group("access", _("Access"), ("auth.user", "auth.group")),
+)
+
+
+class ConsoleSite(admin.AdminSite):
+    site_title = "dist_task"
+    site_header = "dist_task"
+    index_title = _("Overview")
+    index_template = "admin/dashboard.html"
+    site_url = None
+    enable_nav_sidebar = False
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        # Only our own apps: django-q2's, knox's and axes' tables are no pages for operators.
+        for module in ADMIN_MODULES:
+            import_module(module)
+        return super().get_urls()
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        context["profile"] = settings.PROFILE
+        if context["has_permission"]:
+            context["needs_person"] = self._needs_person(request)
+        return context
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
+        apps = super().get_app_list(request, app_label)
+        if app_label:
+            return apps
+        pages = {model["model"]._meta.label_lower: model for app in apps for model in app["models"]}
+        return [entry for group in GROUPS if (entry := self._entry(group, pages))["models"]]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from dist_task.console.dashboard import dashboard  # models of all apps are ready by now
+
+        return super().index(request, {"dashboard": dashboard(request.user), **(extra_context or {})})
+
+    def _entry(self, group: Group, pages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        models: Sequence[dict[str, Any]] = [pages[label] for label in group.models if label in pages]
+        return {
+            "name": group.name,
+            "app_label": group.label,
+            "app_url": models[0]["admin_url"] if models else "",
+            "has_module_perms": True,
+            "models": models,
+        }
+
+    def _needs_person(self, request: HttpRequest) -> str:
+        if not request.user.has_perm("exceptions_app.view_exceptionrecord"):
+            return ""
+        count = ExceptionRecord.objects.needing_a_person().order_by()[: MOST_SHOWN + 1].count()
+        return f"{MOST_SHOWN}+" if count > MOST_SHOWN else str(count or "")
+
+
+site = ConsoleSite()

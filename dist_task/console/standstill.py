@@ -1,0 +1,94 @@
+"""Why is it not moving? One sentence about a transaction, from facts that were read before. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dist_task.console.display import span
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the sentence depends on; the times are the database's."""
+
+    now: datetime
+    status: str
+    compensation: str = "none"
+    cancelling: bool = False
+    wake_at: datetime | None = None
+    owner: int | None = None
+    owner_name: str = ""
+    owner_lease_until: datetime | None = None
+    running: tuple[str, ...] = ()  # task ids
+    to_retry: dict[str, int] = field(default_factory=dict)  # task id -> attempts so far
+    open_exceptions: int = 0
+    live_workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    kind: str  # "final", "person", "held", "orphaned", "due", "nobody", "later", "limbo"
+    sentence: str
+
+
+def why(standing: Standing) -> Reason:
+    if standing.status in ("success", "cancelled"):
+        return Reason("final", _("It has ended; there is nothing left to do."))
+    if standing.owner is not None:
+        return _held(standing)
+    if standing.wake_at is not None and standing.status != "failed":
+        return _scheduled(standing, wake_at=standing.wake_at)
+    if standing.open_exceptions:
+        return _needs_person(standing)
+    if standing.status == "failed":
+        return Reason("final", _("It has failed and no exception is open; retry it, or leave it as it is."))
+    return Reason(
+        "limbo", _("Nothing will wake it and no exception is open. Retry or cancel it, and report this.")
+    )
+
+
+def _needs_person(standing: Standing) -> Reason:
+    count = standing.open_exceptions
+    text = ngettext("%(n)d exception needs a person.", "%(n)d exceptions need a person.", count)
+    return Reason("person", text % {"n": count})
+
+
+def _held(standing: Standing) -> Reason:
+    lease = standing.owner_lease_until
+    who = standing.owner_name or f"#{standing.owner}"
+    if lease is None or lease <= standing.now:
+        text = _("Worker %(worker)s held it and its lease has run out; another one takes it over soon.")
+        return Reason("orphaned", text % {"worker": who})
+    if standing.cancelling:
+        return Reason("held", _("It is being cancelled: the attempts in flight have to end first."))
+    if standing.running:
+        text = _("Worker %(worker)s holds it and runs: %(tasks)s.")
+        return Reason("held", text % {"worker": who, "tasks": ", ".join(standing.running)})
+    return Reason("held", _("Worker %(worker)s holds it.") % {"worker": who})
+
+
+def _scheduled(standing: Standing, *, wake_at: datetime) -> Reason:
+    if wake_at > standing.now:
+        return _later(standing, wait=span(wake_at - standing.now))
+    late = span(standing.now - wake_at)
+    if not standing.live_workers:
+        text = _("Due for %(time)s, but nobody works: there is no live worker. Start a cluster.")
+        return Reason("nobody", text % {"time": late})
+    text = ngettext(
+        "Due for %(time)s; it waits for the one live worker.",
+        "Due for %(time)s; it waits for one of %(n)d live workers.",
+        standing.live_workers,
+    )
+    return Reason("due", text % {"time": late, "n": standing.live_workers})
+
+
+def _later(standing: Standing, *, wait: str) -> Reason:
+    tasks = [f"{task_id} ({attempts})" for task_id, attempts in standing.to_retry.items()]
+    if not tasks:
+        return Reason("later", _("Due in %(time)s.") % {"time": wait})
+    text = _("Due in %(time)s, to try again (attempts so far): %(tasks)s.")
+    return Reason("later", text % {"time": wait, "tasks": ", ".join(tasks)})

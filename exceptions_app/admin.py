@@ -1,0 +1,216 @@
+"""Exceptions in the console: the inbox of those who mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from dist_task.console import site
+from dist_task.console.confirm import Operation, RemarkForm, operate
+from dist_task.console.display import ago, badge, list_url, row_link, short
+from dist_task.console.rows import EngineRowAdmin, TabFilter
+from dist_task.engine import operate as verbs
+from dist_task.models import ExecutionLog
+from dist_task.states import ExceptionStatus, Resolution
+from exceptions_app.models import ExceptionRecord
+from flows.definition import InvalidDefinition
+from flows.models import TaskDefinition
+from flows.registry_rows import load
+
+MOST_ATTEMPTS = 50
+MOST_SIMILAR = 10
+
+
+class StatusTabs(TabFilter):
+    title = _("status")
+    parameter_name = "status"
+    default = ExceptionStatus.OPEN
+    tabs = (
+        ("open", ExceptionStatus.OPEN.label),
+        ("retrying", ExceptionStatus.RETRYING.label),
+        ("handled", ExceptionStatus.HANDLED.label),
+        ("all", _("all")),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() == "all" else queryset.filter(status=self.value())
+
+
+class RetryForm(RemarkForm):
+    delay_seconds = forms.FloatField(
+        label=_("Delay in seconds"),
+        required=False,
+        min_value=0,
+        max_value=30 * 86_400,
+        help_text=_("Empty: the interval of the task's retry policy. 0: now."),
+    )
+    force = forms.BooleanField(
+        label=_("Also tasks that are never to be retried"),
+        required=False,
+        help_text=_("The strategy no_retry says that trying again may do harm."),
+    )
+    field_order = ("delay_seconds", "force", "remark")
+
+
+class HandleForm(RemarkForm):
+    resolution = forms.ChoiceField(label=_("Resolution"), choices=Resolution.choices)
+    field_order = ("resolution", "remark")
+
+
+def _error_of(record: Any) -> str:
+    return f"{record.flow}: {record.error_code} {short(record.error_message)}"
+
+
+def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
+    after = verbs.retry_exception(
+        record.pk,
+        actor=request.user.get_username(),
+        delay_seconds=values["delay_seconds"],
+        force=values["force"],
+        remark=values["remark"],
+    )
+    if after.retry_next_at is None:
+        return gettext("retry scheduled")
+    when = timezone.localtime(after.retry_next_at)
+    return gettext("retry scheduled for %(when)s") % {"when": f"{when:%Y-%m-%d %H:%M:%S}"}
+
+
+def _handle(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
+    actor = request.user.get_username()
+    after = verbs.handle_exception(
+        record.pk, actor=actor, remark=values["remark"], resolution=values["resolution"]
+    )
+    return gettext("handled: %(resolution)s") % {"resolution": after.get_resolution_display()}
+
+
+RETRY = Operation(
+    action="retry",
+    title=_("Retry exceptions"),
+    consequence=_(
+        "The failed task of each exception runs again after the delay. If it succeeds, the exception closes "
+        "itself and the transaction goes on. Handled exceptions are refused."
+    ),
+    apply=_retry,
+    describe=_error_of,
+    form=RetryForm,
+)
+HANDLE = Operation(
+    action="handle",
+    title=_("Handle exceptions"),
+    consequence=_(
+        "Each exception is closed with your remark. Nothing runs; automatic retries that are left "
+        "are stopped."
+    ),
+    apply=_handle,
+    describe=_error_of,
+    form=HandleForm,
+)
+
+
+@admin.register(ExceptionRecord, site=site)
+class ExceptionRecordAdmin(EngineRowAdmin):
+    list_display = ("state", "business_id", "flow_version", "task", "error", "occurrences", "age")
+    list_display_links = ("state",)
+    list_filter = (StatusTabs, "outcome", "op", "opened_at")
+    list_select_related = ("transaction", "flow")
+    search_fields = ("transaction__instance_id__startswith",)
+    search_help_text = _("The beginning of an instance id")
+    ordering = ("-id",)
+    sortable_by = ()
+    actions = ("retry", "handle")
+    change_form_template = "admin/exception.html"
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.retry_exceptionrecord")
+
+    def has_handle_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.handle_exceptionrecord")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        heavy = ("flow__definition", "flow__task_definitions", "transaction__params")
+        return super().get_queryset(request).select_related("transaction", "flow").defer(*heavy)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        record = self.get_object(request, object_id) if self.has_view_permission(request) else None
+        extra = _page(record) if record else {}
+        extra["can_retry"] = self.has_retry_permission(request)
+        extra["can_handle"] = self.has_handle_permission(request)
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    @admin.display(description=_("status"))
+    def state(self, record: Any) -> str:
+        return badge(record.status, word=record.get_status_display())
+
+    @admin.display(description=_("instance id"))
+    def business_id(self, record: Any) -> str:
+        return row_link(record.transaction)
+
+    @admin.display(description=_("flow"))
+    def flow_version(self, record: Any) -> str:
+        return row_link(record.flow)
+
+    @admin.display(description=_("task"))
+    def task(self, record: Any) -> str:
+        return format_html("{}<br><small>{}</small>", short(record.task_name, length=40), record.task_id)
+
+    @admin.display(description=_("error"))
+    def error(self, record: Any) -> str:
+        return format_html("<strong>{}</strong> {}", record.error_code, short(record.error_message))
+
+    @admin.display(description=_("age"))
+    def age(self, record: Any) -> str:
+        opened = timezone.localtime(record.opened_at)
+        return format_html('<span title="{}">{}</span>', f"{opened:%Y-%m-%d %H:%M:%S}", ago(record.opened_at))
+
+    @admin.action(description=_("Retry…"), permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=RETRY)
+
+    @admin.action(description=_("Handle…"), permissions=["handle"])
+    def handle(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=HANDLE)
+
+
+def _page(record: ExceptionRecord) -> dict[str, Any]:
+    attempts = ExecutionLog.objects.filter(
+        transaction=record.transaction, task_id=record.task_id, op=record.op, item=record.item
+    )
+    similar = (
+        ExceptionRecord.objects.filter(fingerprint=record.fingerprint, status=ExceptionStatus.HANDLED)
+        .exclude(pk=record.pk)
+        .select_related("transaction")
+        .order_by("-id")
+    )
+    return {
+        "record": record,
+        "log": list(attempts.order_by("-id")[:MOST_ATTEMPTS])[::-1],
+        "similar": list(similar[:MOST_SIMILAR]),
+        "group_url": list_url(ExceptionRecord, query=f"status=all&fingerprint__exact={record.fingerprint}"),
+        "runbook_url": _runbook_url(record),
+    }
+
+
+def _runbook_url(record: ExceptionRecord) -> str:
+    """Of the task definition that the flow's task names; today's page, even where the entry is pinned."""
+    try:
+        spec = load(record.flow).tasks.get(record.task_id)
+    except InvalidDefinition:
+        return ""
+    if spec is None or not spec.task_name:
+        return ""
+    entry = TaskDefinition.objects.filter(name=spec.task_name).only("runbook_url").first()
+    return entry.runbook_url if entry and entry.runbook_url.startswith(("http://", "https://")) else ""

@@ -1,0 +1,187 @@
+"""Flows and task definitions in the console."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from dist_task.console import site
+from dist_task.console.display import badge, json_block, list_url, moment, short
+from dist_task.console.rows import BoundedAdmin, TabFilter
+from flows.definition import InvalidDefinition
+from flows.forms import FlowForm, RegisterFlowForm, TaskDefinitionForm
+from flows.models import Flow, TaskDefinition
+from flows.registry_rows import load
+from transactions.models import Transaction
+
+MOST_TASKS = 300
+
+
+class ShownTabs(TabFilter):
+    title = _("flows")
+    parameter_name = "shown"
+    default = "visible"
+    tabs = (
+        ("visible", _("in use")),
+        ("inactive", _("inactive")),
+        ("deleted", _("deleted")),
+        ("all", _("all")),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "visible":
+                return queryset.visible()
+            case "inactive":
+                return queryset.visible().filter(is_active=False)
+            case "deleted":
+                return queryset.exclude(deleted_at=None)
+        return queryset
+
+
+@admin.register(Flow, site=site)
+class FlowAdmin(BoundedAdmin):
+    list_display = ("name", "version", "flow_type", "active", "about", "created")
+    list_filter = (ShownTabs,)
+    search_fields = ("name__istartswith", "id__exact")
+    search_help_text = _("The beginning of a name, or an id")
+    ordering = ("-created_at", "-version")
+    sortable_by = ()
+    actions = ("activate", "deactivate")
+    change_form_template = "admin/flow.html"
+    readonly_fields = ("id", "version", "create_user", "created", "updated", "text", "pinned")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Flow | None = None) -> bool:
+        return False  # a version that ran stays for the transactions that ran it
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("definition", "task_definitions")
+
+    def get_form(
+        self, request: HttpRequest, obj: Flow | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is not None:
+            return super().get_form(request, obj, change=change, **{**kwargs, "form": FlowForm})
+        form = super().get_form(request, obj, change=change, **{**kwargs, "form": RegisterFlowForm})
+        form.create_user = request.user.get_username()
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: Flow | None = None) -> Any:
+        if obj is None:
+            return RegisterFlowForm.Meta.fields
+        head = (("name", "version", "flow_type"), "id", ("create_user", "created", "updated"))
+        return (*head, "description", "is_active", "text", "pinned")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Flow | None = None) -> Any:
+        return () if obj is None else (*self.readonly_fields, "name", "flow_type")
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Flow:
+        return super().save_form(request, form, change) if change else form.registered
+
+    def save_model(self, request: HttpRequest, obj: Flow, form: Any, change: bool) -> None:
+        if change:  # a new one was registered by its form
+            obj.updated_at = Now()
+            obj.save(update_fields=["description", "is_active", "updated_at"])
+            obj.refresh_from_db(fields=["updated_at"])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        if change:
+            super().save_related(request, form, formsets, change)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        flow = self.get_object(request, object_id) if self.has_view_permission(request) else None
+        extra = _page(flow) if flow else {}
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    @admin.display(description=_("active"))
+    def active(self, flow: Flow) -> str:
+        if flow.deleted_at:
+            return badge("cancelled", word=gettext("deleted"))
+        return (
+            badge("yes", word=gettext("active")) if flow.is_active else badge("no", word=gettext("inactive"))
+        )
+
+    @admin.display(description=_("description"))
+    def about(self, flow: Flow) -> str:
+        return short(flow.description, length=60)
+
+    @admin.display(description=_("created at"))
+    def created(self, flow: Flow) -> str:
+        return moment(flow.created_at)
+
+    @admin.display(description=_("updated at"))
+    def updated(self, flow: Flow) -> str:
+        return moment(flow.updated_at)
+
+    @admin.display(description=_("definition"))
+    def text(self, flow: Flow) -> str:
+        try:
+            return json_block(json.loads(flow.definition))
+        except ValueError:
+            return format_html("<pre>{}</pre>", flow.definition[:10_000])
+
+    @admin.display(description=_("pinned task definitions"))
+    def pinned(self, flow: Flow) -> str:
+        return json_block(flow.task_definitions or None)
+
+    @admin.action(description=_("Activate"), permissions=["change"])
+    def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._switch(request, rows=queryset, is_active=True)
+
+    @admin.action(description=_("Deactivate"), permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._switch(request, rows=queryset, is_active=False)
+
+    def _switch(self, request: HttpRequest, *, rows: QuerySet[Any], is_active: bool) -> None:
+        changed = list(rows.filter(deleted_at=None).exclude(is_active=is_active))
+        Flow.objects.filter(pk__in=[flow.pk for flow in changed]).update(
+            is_active=is_active, updated_at=Now()
+        )
+        for flow in changed:
+            self.log_change(request, flow, "activated" if is_active else "deactivated")
+        text = ngettext("%(n)d flow changed", "%(n)d flows changed", len(changed)) % {"n": len(changed)}
+        self.message_user(request, text, messages.SUCCESS if changed else messages.WARNING)
+
+
+def _page(flow: Flow) -> dict[str, Any]:
+    try:
+        tasks = list(load(flow).tasks.values())
+    except InvalidDefinition as error:
+        return {"problems": [str(problem) for problem in error.problems]}
+    return {
+        "tasks": tasks[:MOST_TASKS],
+        "tasks_left_out": max(0, len(tasks) - MOST_TASKS),
+        "transactions_url": list_url(Transaction, query=f"flow__id__exact={flow.pk}"),
+        "versions_url": list_url(Flow, query=urlencode({"shown": "all", "q": flow.name})),
+    }
+
+
+@admin.register(TaskDefinition, site=site)
+class TaskDefinitionAdmin(BoundedAdmin):
+    form = TaskDefinitionForm
+    list_display = ("name", "type", "description", "runbook", "updated_at")
+    list_filter = ("type",)
+    search_fields = ("name__istartswith",)
+    search_help_text = _("The beginning of a name")
+    ordering = ("name",)
+
+    @admin.display(description=_("runbook"))
+    def runbook(self, entry: TaskDefinition) -> str:
+        if not entry.runbook_url.startswith(("http://", "https://")):
+            return ""
+        return format_html('<a href="{}" rel="noreferrer">{}</a>', entry.runbook_url, gettext("runbook"))

@@ -1,0 +1,99 @@
+"""The console's forms: registering a flow, and an entry of the registry of task definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from dist_task.executors.base import executors
+from flows.definition import InvalidDefinition
+from flows.fields import parse_fields
+from flows.models import Flow, TaskDefinition
+from flows.register import register
+
+CODE = forms.Textarea(attrs={"rows": 24, "cols": 100, "class": "code", "spellcheck": "false"})
+SMALL_CODE = forms.Textarea(attrs={"rows": 8, "cols": 100, "class": "code", "spellcheck": "false"})
+EXAMPLE = '{"name": "payment_flow", "tasks": []}'
+
+
+class RegisterFlowForm(forms.ModelForm):
+    """Registers the next version; nothing is registered while anything is wrong."""
+
+    create_user = ""
+    registered: Flow | None = None
+
+    class Meta:
+        model = Flow
+        fields = ("name", "flow_type", "description", "definition")
+        widgets = {"definition": CODE, "description": forms.Textarea(attrs={"rows": 2, "cols": 100})}
+        help_texts = {"definition": _("JSON. A name that exists gets its next version.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["definition"].initial = EXAMPLE
+        self.fields["definition"].strip = False
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if not self.errors:
+            self._register(values)
+        return values
+
+    def _register(self, values: dict[str, Any]) -> None:
+        try:
+            self.registered = register(
+                name=values["name"],
+                flow_type=values["flow_type"],
+                definition=values["definition"],
+                create_user=self.create_user,
+                description=values["description"],
+            )
+        except InvalidDefinition as error:
+            self.add_error("definition", [str(problem) for problem in error.problems])
+
+
+class FlowForm(forms.ModelForm):
+    """What of a flow may change: a version never changes its definition."""
+
+    class Meta:
+        model = Flow
+        fields = ("description", "is_active")
+        widgets = {"description": forms.Textarea(attrs={"rows": 2, "cols": 100})}
+
+
+class TaskDefinitionForm(forms.ModelForm):
+    type = forms.ChoiceField(label=_("type"), choices=lambda: [(kind, kind) for kind in executors()])
+
+    class Meta:
+        model = TaskDefinition
+        fields = ("name", "type", "description", "config", "inputs", "runbook_url")
+        widgets = {"config": SMALL_CODE, "inputs": SMALL_CODE}
+
+    def clean_config(self) -> dict[str, Any]:
+        config = self.cleaned_data["config"] or {}
+        if not isinstance(config, dict):
+            raise forms.ValidationError(_("must be an object"))
+        return config
+
+    def clean_inputs(self) -> list[Any]:
+        inputs = self.cleaned_data["inputs"] or []
+        _fields, problems = parse_fields(inputs)
+        if problems:
+            raise forms.ValidationError([str(problem) for problem in problems])
+        return inputs
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if "config" in values and "type" in values:
+            for problem in default_problems(values["type"], values["config"]):
+                self.add_error("config", problem)
+        return values
+
+
+def default_problems(kind: str, config: dict[str, Any]) -> list[str]:
+    """What is wrong with a default. It may be partial: what an empty one lacks is the task's to give."""
+    executor = executors()[kind]
+    lacking = set(executor.check_config({}))
+    return [problem for problem in executor.check_config(config) if problem not in lacking]

@@ -1,0 +1,161 @@
+"""Transactions in the console: to find, to understand, to retry and to cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from dist_task.console import site
+from dist_task.console.confirm import Operation, operate
+from dist_task.console.display import ago, badge, moment, row_link
+from dist_task.console.rows import EngineRowAdmin
+from dist_task.console.transaction_page import page
+from dist_task.engine import operate as verbs
+from flows.models import Flow
+from transactions.models import Transaction
+
+MOST_NAMES = 50
+
+
+class FlowNameFilter(admin.SimpleListFilter):
+    title = _("flow")
+    parameter_name = "flow_name"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        names = Flow.objects.visible().order_by("name").values_list("name", flat=True).distinct()
+        return [(name, name) for name in names[:MOST_NAMES]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        name = self.value()
+        # By ids: the planner then reads the newest of a few flows from their index.
+        return queryset.filter(flow_id__in=list(_ids_of(name))) if name else queryset
+
+
+class MovingFilter(admin.SimpleListFilter):
+    title = _("work")
+    parameter_name = "moving"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, Any]]:
+        return [("due", _("due now")), ("held", _("held by a worker")), ("later", _("due later"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "due":
+                return queryset.filter(owner=None, wake_at__lte=Now())
+            case "held":
+                return queryset.filter(owner__isnull=False)
+            case "later":
+                return queryset.filter(owner=None, wake_at__gt=Now())
+        return queryset
+
+
+def _ids_of(name: str) -> QuerySet[Flow, str]:
+    return Flow.objects.filter(name=name).values_list("id", flat=True)
+
+
+def _state_of(txn: Any) -> str:
+    return gettext("%(flow)s, %(status)s") % {"flow": txn.flow, "status": txn.get_status_display()}
+
+
+def _retry(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
+    after = verbs.retry_transaction(
+        txn.instance_id, actor=request.user.get_username(), remark=values["remark"]
+    )
+    return gettext("retried; it is %(status)s now") % {"status": after.get_status_display()}
+
+
+def _cancel(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
+    after = verbs.cancel_transaction(
+        txn.instance_id, actor=request.user.get_username(), remark=values["remark"]
+    )
+    if after.cancelling:
+        return gettext("it ends as cancelled once its attempts in flight have ended")
+    return gettext("it is %(status)s now") % {"status": after.get_status_display()}
+
+
+RETRY = Operation(
+    action="retry",
+    title=_("Retry transactions"),
+    consequence=_(
+        "All failed tasks of each transaction run again now, with their parameters kept. "
+        "Only failed transactions can be retried; the others are refused."
+    ),
+    apply=_retry,
+    describe=_state_of,
+)
+CANCEL = Operation(
+    action="cancel",
+    title=_("Cancel transactions"),
+    consequence=_(
+        "Nothing new starts. Attempts in flight end and are recorded. What has been done is not undone, "
+        "and a cancelled transaction cannot go on."
+    ),
+    apply=_cancel,
+    describe=_state_of,
+    dangerous=True,
+)
+
+
+@admin.register(Transaction, site=site)
+class TransactionAdmin(EngineRowAdmin):
+    list_display = ("instance_id", "flow_version", "state", "created", "duration")
+    list_filter = ("status", MovingFilter, FlowNameFilter, "created_at")
+    list_select_related = ("flow",)
+    search_fields = ("instance_id__startswith",)
+    search_help_text = _("The beginning of an instance id")
+    ordering = ("-id",)
+    sortable_by = ()
+    actions = ("retry", "cancel")
+    change_form_template = "admin/transaction.html"
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.retry_exceptionrecord")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.change_transaction")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        txn = self.get_object(request, object_id) if self.has_view_permission(request) else None
+        extra = page(txn, user=request.user) if txn else {}
+        extra["can_retry"] = self.has_retry_permission(request)
+        extra["can_cancel"] = self.has_cancel_permission(request)
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("flow").defer("flow__definition", "params")
+
+    @admin.display(description=_("flow"))
+    def flow_version(self, txn: Any) -> str:
+        return row_link(txn.flow)
+
+    @admin.display(description=_("status"))
+    def state(self, txn: Any) -> str:
+        return badge(txn.status, word=txn.get_status_display())
+
+    @admin.display(description=_("created at"))
+    def created(self, txn: Any) -> str:
+        return moment(txn.created_at)
+
+    @admin.display(description=_("duration"))
+    def duration(self, txn: Any) -> str:
+        return ago(txn.created_at, now=txn.completed_at)
+
+    @admin.action(description=_("Retry…"), permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=RETRY)
+
+    @admin.action(description=_("Cancel…"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=CANCEL)
