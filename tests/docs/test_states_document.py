@@ -43,6 +43,6 @@ def test_the_diagram_has_exactly_the_legal_moves(title):
     ("title", "final"), [("Transaction", states.FINAL_TRANSACTION), ("Task run", states.FINAL_RUN)]
 )
 def test_the_final_statuses_are_named(title, final):
-    line = re.search(r"^Final: (.+)\.$", section(title), flags=re.MULTILINE)
+    line = re.search(r"^Final: (.+?)\.", section(title), flags=re.MULTILINE)
 
     assert set(re.findall(r"`(\w+)`", line[1])) == final
