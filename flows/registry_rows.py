@@ -44,10 +44,20 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
     return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
 
 
+def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:
+    """A definition that was checked when it was posted: what a deployment allows today is the executor's to say."""
+    kinds = {kind: _unchecked for kind in executors()}
+    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
+
+
+def _unchecked(config: Mapping[str, Any]) -> list[str]:
+    return []
+
+
 @lru_cache(maxsize=256)
 def _parsed(flow_id: str) -> FlowDefinition:
     flow = Flow.objects.only("definition", "task_definitions").get(pk=flow_id)
-    return parse(flow.definition, pinned=flow.task_definitions)
+    return parse_stored(flow.definition, pinned=flow.task_definitions)
 
 
 def load(flow: Flow) -> FlowDefinition:

@@ -7,9 +7,9 @@ Times are numbers of the caller's own clock (a worker passes its monotonic one),
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from dist_task.states import FINAL_RUN, SATISFIED_RUN, RunStatus, TransactionStatus
+from dist_task.states import SATISFIED_RUN, RunStatus, TransactionStatus
 from flows.definition import FlowDefinition
 
 
@@ -126,13 +126,3 @@ def plan(
 ) -> list[Move]:
     """The moves of a transaction whose runs stand so."""
     return Progress.of(definition, runs=runs, cancelling=cancelling).moves(now=now)
-
-
-def begun(move: Start) -> RunState:
-    return RunState(move.task_id, status=RunStatus.RUNNING, attempt=move.attempt, budget=move.budget)
-
-
-def ended(run: RunState, *, status: str, due_at: float = 0.0) -> RunState:
-    """The run after its attempt ended; `status` is final, or pending with the time of its next attempt."""
-    assert status in FINAL_RUN or status == RunStatus.PENDING, status
-    return replace(run, status=status, due_at=due_at)

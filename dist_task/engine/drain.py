@@ -1,0 +1,294 @@
+"""The loop of one worker: claim, execute, decide, record; until nothing is due, and then until something is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dist_task.conf import conf
+from dist_task.errors import LeaseLost
+from dist_task.executors.base import executors
+from flows.definition import FlowDefinition
+from flows.registry_rows import parse_stored
+
+from .committer import Committer, Unstorable
+from .hand import Hand
+from .lease import LeaseKeeper
+from .slots import Slots
+from .store import batch, claims, counts, leases
+from .store.batch import Write, Written
+from .store.claims import Claimed, StoredRun
+
+logger = logging.getLogger(__name__)
+
+BUSY_HANDS = 16
+"""With so many in hand a worker looks for more by itself and needs no notification."""
+BUSY_LOOK_SECONDS = 0.005
+TICK_SECONDS = 0.25
+TIDY_SECONDS = 5.0
+PARK_SECONDS = 60.0
+MOST_DEFINITIONS = 500
+
+
+def host_name() -> str:
+    """Names this machine, this boot and this process namespace: only there does a process id mean anything."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        return f"{socket.gethostname()}/{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+class Drain:
+    """One worker under one lease. `run` returns when it is told to stop or its time is over; LeaseLost ends it early."""
+
+    def __init__(self, *, cluster: str, should_stop: Callable[[], bool], on_tick: Callable[[int], None]) -> None:
+        self.slots = Slots(
+            total=conf.SLOTS, per_target=conf.SLOTS_PER_TARGET, per_transaction=conf.SLOTS_PER_TRANSACTION
+        )
+        self._should_stop = should_stop
+        self._on_tick = on_tick
+        self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
+        self._hands: dict[int, Hand] = {}
+        self._starving: dict[int, Hand] = {}
+        self._definitions: dict[str, FlowDefinition] = {}
+        self._wake = asyncio.Event()
+        self._ticked_at = time.monotonic()
+        self._next_look = 0.0
+        self._accepting = True
+        self._lost = False
+        self._idle = True
+        self._main: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def accepting(self) -> bool:
+        return self._accepting
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._main = asyncio.current_task()
+        self._worker_id = await asyncio.to_thread(self._lease.register)
+        self._committer = Committer(worker_id=self._worker_id, loop=loop)
+        self._committer.start()
+        self._lease.watch(
+            on_wake=partial(loop.call_soon_threadsafe, self._wake_up),
+            on_lost=partial(loop.call_soon_threadsafe, self._on_lease_lost),
+            ticked_at=lambda: self._ticked_at,
+        )
+        self._keep(self._tick())
+        self._keep(self._tidy())
+        try:
+            await self._work_until(time.monotonic() + conf.DRAIN_SECONDS)
+            await self._hand_back()
+        except asyncio.CancelledError:
+            if self._lost:
+                raise LeaseLost("the lease ran out") from None
+            raise
+        finally:
+            await self._close()
+
+    # What hands need (see hand.Desk).
+
+    def submit(self, write: Write) -> asyncio.Future[Written]:
+        return self._committer.submit(write)
+
+    def reload(self, hand: Hand) -> None:
+        request = partial(claims.reload, worker_id=self._worker_id, transaction_id=hand.transaction_id)
+        self._committer.submit(request).add_done_callback(partial(self._on_reloaded, hand))
+
+    def starve(self, hand: Hand) -> None:
+        self._starving[hand.transaction_id] = hand
+
+    def slot_freed(self) -> None:
+        """Hands that wait for a slot try again, in the order in which they began to wait."""
+        if self._starving:
+            starving, self._starving = self._starving, {}
+            asyncio.get_running_loop().call_soon(_advance_all, list(starving.values()))
+
+    def let_go(self, hand: Hand) -> None:
+        self._hands.pop(hand.transaction_id, None)
+        self._starving.pop(hand.transaction_id, None)
+        self._wake_up()
+
+    def park(self, hand: Hand, *, error: Exception) -> None:
+        hand.drop()
+        self._park(hand.transaction_id, message=f"{type(error).__name__}: {error}")
+        self.let_go(hand)
+
+    # The loop.
+
+    async def _work_until(self, ends_at: float) -> None:
+        while not self._should_stop() and (time.monotonic() < ends_at or self._hands):
+            self._wake.clear()
+            await self._look_for_work()
+            await self._rest()
+
+    async def _look_for_work(self) -> None:
+        """Claims what there is room for; a worker that becomes idle says so first, and then looks."""
+        await self._say_idle(len(self._hands) < BUSY_HANDS)
+        room = min(conf.SLOTS - len(self._hands), conf.CLAIM_BATCH)
+        if room <= 0:
+            self._next_look = time.monotonic() + conf.POLL_SECONDS
+            return
+        request = partial(claims.harvest, worker_id=self._worker_id, limit=room)
+        harvest: claims.Harvest = await self._committer.submit(request)
+        await self._learn({each.flow_id for each in harvest.claimed})
+        for claimed in harvest.claimed:
+            self._take(claimed, runs=[run for run in harvest.runs if run.transaction_id == claimed.transaction_id])
+        due_in = conf.POLL_SECONDS if harvest.next_due_in_seconds is None else harvest.next_due_in_seconds
+        self._next_look = time.monotonic() + min(max(due_in, 0.0), conf.POLL_SECONDS)
+
+    async def _rest(self) -> None:
+        """Until something is due, a notification comes, or room is made."""
+        seconds = self._next_look - time.monotonic()
+        if not self._idle:
+            seconds = min(seconds, BUSY_LOOK_SECONDS) if len(self._hands) < conf.SLOTS else seconds
+        try:
+            async with asyncio.timeout(max(seconds, 0.0005)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _say_idle(self, idle: bool) -> None:
+        if idle != self._idle:
+            self._idle = idle
+            await self._committer.submit(partial(leases.set_idle, worker_id=self._worker_id, idle=idle))
+
+    def _take(self, claimed: Claimed, *, runs: list[StoredRun]) -> None:
+        if held := self._hands.get(claimed.transaction_id):
+            held.touch()
+            return
+        definition = self._definitions.get(claimed.flow_id)
+        try:
+            if definition is None:
+                raise LookupError(f"the definition of flow {claimed.flow_id} cannot be read")
+            hand = Hand(claimed, definition=definition, runs=runs, desk=self)
+        except Exception as error:
+            logger.exception("Transaction %s cannot be taken up", claimed.instance_id)
+            self._park(claimed.transaction_id, message=f"{type(error).__name__}: {error}")
+            return
+        self._hands[claimed.transaction_id] = hand
+        hand.advance()
+
+    async def _learn(self, flow_ids: set[str]) -> None:
+        """Definitions that were not needed before. One that does not parse stays unknown: its transactions are parked."""
+        unknown = sorted(flow_ids - self._definitions.keys())
+        if not unknown:
+            return
+        if len(self._definitions) > MOST_DEFINITIONS:
+            self._definitions.clear()
+        found = await self._committer.submit(partial(claims.definitions, flow_ids=unknown))
+        for flow_id, (text, pinned) in found.items():
+            try:
+                self._definitions[flow_id] = await asyncio.to_thread(parse_stored, text, pinned=pinned)
+            except Exception:
+                logger.exception("The definition of flow %s cannot be read", flow_id)
+
+    def _park(self, transaction_id: int, *, message: str) -> None:
+        request = partial(
+            batch.park,
+            worker_id=self._worker_id,
+            transaction_id=transaction_id,
+            message=message,
+            seconds=PARK_SECONDS,
+        )
+        self._committer.submit(request)
+
+    def _on_reloaded(self, hand: Hand, future: asyncio.Future[Any]) -> None:
+        if future.cancelled() or future.exception() or future.result() is None:
+            hand.drop()
+            self.let_go(hand)
+            return
+        claimed, runs = future.result()
+        hand.reloaded(claimed, runs=runs)
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    def _on_lease_lost(self) -> None:
+        """Somebody else may have all of it by now: calls are given up, nothing is written."""
+        logger.error("Worker %d lost its lease with %d transactions in hand.", self._worker_id, len(self._hands))
+        self._lost = True
+        self._accepting = False
+        self._committer.abandon()
+        for hand in self._hands.values():
+            hand.drop()
+        if self._main is not None:
+            self._main.cancel()
+
+    # Around the loop.
+
+    async def _tick(self) -> None:
+        """Shows that the loop turns, and notices that it shall stop."""
+        while True:
+            self._ticked_at = time.monotonic()
+            self._on_tick(self._worker_id)
+            if self._should_stop():
+                self._wake_up()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _tidy(self) -> None:
+        """Housekeeping between claims, in bounded slices, by one worker at a time."""
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
+            try:
+                rescued = await self._committer.submit(partial(_tidy, may_rescue=in_contact))
+            except Unstorable as error:
+                logger.error("Housekeeping failed: %s", error)
+            else:
+                if rescued:
+                    self._wake_up()
+
+    async def _hand_back(self) -> None:
+        """Nothing new starts; attempts in flight end within the grace, or are left to whoever comes next."""
+        self._accepting = False
+        ends_at = time.monotonic() + conf.STOP_GRACE_SECONDS
+        _advance_all(list(self._hands.values()))
+        while self._hands and time.monotonic() < ends_at:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        for hand in self._hands.values():
+            hand.drop()
+        await self._committer.submit(partial(leases.retire, worker_id=self._worker_id))
+
+    async def _close(self) -> None:
+        self._lease.stop()
+        for task in self._background:
+            task.cancel()
+        self._committer.end()
+        await asyncio.to_thread(self._committer.join, 5.0)
+        for executor in executors().values():
+            await executor.close()
+
+    def _keep(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _advance_all(hands: list[Hand]) -> None:
+    for hand in hands:
+        hand.advance()
+
+
+def _tidy(cursor: Any, *, may_rescue: bool) -> int:
+    """Returns how many transactions were rescued."""
+    cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('dist_task.tidy'))")
+    if not cursor.fetchone()[0]:
+        return 0
+    counts.fold(cursor)
+    leases.forget_old(cursor)
+    return leases.rescue(cursor) if may_rescue else 0

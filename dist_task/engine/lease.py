@@ -1,0 +1,112 @@
+"""A worker's lease, renewed on a connection of its own, which also hears the notifications."""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+
+from dist_task.conf import conf
+from dist_task.database import connect
+from dist_task.errors import DatabaseUnavailable
+
+from .store import leases
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseKeeper(threading.Thread):
+    """Registers a worker and keeps its lease while `is_alive` says that the loop still ticks.
+
+    `on_wake` is called for every notification, `on_lost` once when the lease could not be renewed in time. Both run
+    in this thread.
+    """
+
+    def __init__(self, *, cluster: str, host: str, pid: int) -> None:
+        super().__init__(name="lease", daemon=True)
+        self._names = {"cluster": cluster, "host": host, "pid": pid}
+        self._stopping = threading.Event()
+        self._connection: Any = None
+        self._on_wake: Callable[[], None] = lambda: None
+        self._on_lost: Callable[[], None] = lambda: None
+        self._ticked_at: Callable[[], float] = time.monotonic
+        self.worker_id = 0
+        self.contact_since = 0.0
+        self._held_until = 0.0
+
+    def register(self) -> int:
+        """Takes a new id; raises what psycopg2 raises when the database cannot be reached."""
+        asked_at = time.monotonic()
+        with self._opened().cursor() as cursor:
+            self.worker_id = leases.register(cursor, lease_seconds=conf.LEASE_SECONDS, **self._names)
+        self._held_until = asked_at + conf.LEASE_SECONDS
+        self.contact_since = asked_at
+        return self.worker_id
+
+    def watch(
+        self, *, on_wake: Callable[[], None], on_lost: Callable[[], None], ticked_at: Callable[[], float]
+    ) -> None:
+        self._on_wake, self._on_lost, self._ticked_at = on_wake, on_lost, ticked_at
+        self.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+                if not self._renew():
+                    break
+            except (psycopg2.Error, DatabaseUnavailable) as error:
+                logger.warning("The lease's connection failed: %s", error)
+                self._close()
+                self.contact_since = time.monotonic()
+                self._stopping.wait(0.2)
+            if time.monotonic() >= self._held_until:
+                break
+        if not self._stopping.is_set():
+            self._on_lost()
+        self._close()
+
+    def _listen(self) -> None:
+        """Hears notifications until it is time to renew."""
+        connection = self._opened()
+        renew_at = self._held_until - conf.LEASE_SECONDS + conf.RENEW_SECONDS
+        while not self._stopping.is_set() and (left := renew_at - time.monotonic()) > 0:
+            if select.select([connection], [], [], min(left, 0.5))[0]:
+                connection.poll()
+                if connection.notifies:
+                    connection.notifies.clear()
+                    self._on_wake()
+
+    def _renew(self) -> bool:
+        """False when the lease is gone, for the database or because the loop does not tick any more."""
+        if self._stopping.is_set():
+            return True
+        asked_at = time.monotonic()
+        if asked_at - self._ticked_at() > conf.LEASE_SECONDS:
+            logger.error("The worker's loop stands still: its lease is not renewed.")
+            return False
+        with self._opened().cursor() as cursor:
+            renewed = leases.renew(cursor, worker_id=self.worker_id, lease_seconds=conf.LEASE_SECONDS)
+        if renewed:
+            self._held_until = asked_at + conf.LEASE_SECONDS
+        return renewed
+
+    def _opened(self) -> Any:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect()
+            self._connection.autocommit = True
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {leases.CHANNEL}")
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
