@@ -7,4 +7,6 @@ class DistTaskConfig(AppConfig):
     verbose_name = _("Task runs")
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  # registers the system checks
+        from . import checks, roles  # noqa: F401  # checks registers the system checks
+
+        roles.connect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -66,8 +67,8 @@ INSTALLED_APPS = [
     "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "dist_task",  # before django_q: its `qcluster` command is ours
     "django_q",
-    "dist_task",
     "flows",
     "transactions",
     "exceptions_app",
@@ -140,7 +141,8 @@ STATIC_ROOT = env.str("STATIC_ROOT", default=str(DATA_DIR / "static"))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
-DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=1_048_576)
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_UPLOAD_BYTES", default=10_485_760)
+"""Of definitions and batches. Other bodies end at MAX_BODY_BYTES."""
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -163,6 +165,7 @@ LOOPBACK = BIND in ("127.0.0.1", "::1", "localhost")
 
 DIST_TASK = {
     "ANONYMOUS_API": not PRODUCTION and LOOPBACK,
+    "MAX_BODY_BYTES": env.int("MAX_BODY_BYTES", default=1_048_576),
     "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
     "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
     "STOP_GRACE_SECONDS": env.float("STOP_GRACE_SECONDS", default=30.0 if PRODUCTION else 5.0),
@@ -189,16 +192,57 @@ Q_CLUSTER = {
 }
 
 KNOX_TOKEN_MODEL = "knox.AuthToken"
-REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_LIMIT_PER_USER": None}
+REST_KNOX = {
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_LIMIT_PER_USER": None,
+    "TOKEN_TTL": timedelta(days=90),
+    "AUTO_REFRESH": False,
+}
 
+CSRF_FAILURE_VIEW = "dist_task.envelope.csrf_failure"
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["dist_task.envelope.EnvelopeRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "dist_task.envelope.EnvelopePagination",
-    "EXCEPTION_HANDLER": "dist_task.envelope.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["dist_task.wire.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "dist_task.wire.OnlyJSON",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "dist_task.authentication.BearerToken",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["dist_task.roles.RolePermission"],
+    "DEFAULT_PAGINATION_CLASS": "dist_task.paging.EnvelopePagination",
+    "DEFAULT_METADATA_CLASS": "dist_task.wire.Methods",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "dist_task.envelope.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "dist_task",
+    "VERSION": "v1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "DESCRIPTION": "Distributed transactions that a team can see, retry, skip and undo.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["dist_task.roles.RolePermission"],
+    "SERVE_AUTHENTICATION": None,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": False,
+    "PREPROCESSING_HOOKS": ["dist_task.schema.without_slashes"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dist_task.schema.with_envelope",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "TransactionStatus": "dist_task.states.TransactionStatus",
+        "CompensationStatus": "dist_task.states.CompensationStatus",
+        "RunStatus": "dist_task.states.RunStatus",
+        "ExceptionStatus": "dist_task.states.ExceptionStatus",
+        "Resolution": "dist_task.states.Resolution",
+    },
 }
 
 LOGGING = {

@@ -1,0 +1,209 @@
+"""/api/v1/transactions"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from dist_task import longpoll
+from dist_task.api import ApiViewSet
+from dist_task.authentication import actor
+from dist_task.engine import operate
+from dist_task.engine.start import Started, StartRequest, check_instance_id, start, start_many
+from dist_task.envelope import Failure, describe
+from dist_task.errors import DistTaskError, InvalidRequest, NotFound
+from dist_task.models import ExecutionLog, TaskRun
+from dist_task.problems import shown
+from dist_task.states import Op
+from dist_task.wire import Remark
+from flows.registry_rows import load
+
+from . import serializers
+from .filters import TransactionFilter
+from .models import Transaction
+
+BRIEF_FLOW = ("flow__definition", "flow__task_definitions", "flow__description")
+WAIT = OpenApiParameter(
+    "wait",
+    OpenApiTypes.FLOAT,
+    description=f"Answer when the status is final, or after these seconds (0 to {longpoll.MOST_SECONDS}).",
+)
+
+
+def checked_id(instance_id: str) -> str:
+    """Raises NotFound for an id that no transaction can have."""
+    try:
+        return check_instance_id(instance_id)
+    except InvalidRequest:
+        raise missing(instance_id) from None
+
+
+def missing(instance_id: str) -> NotFound:
+    message = gettext("There is no transaction with the instance_id %(id)s.")
+    return NotFound(message % {"id": shown(instance_id, length=80)})
+
+
+def find_transaction(instance_id: str) -> Transaction:
+    rows = Transaction.objects.select_related("flow").defer(*BRIEF_FLOW)
+    txn = rows.filter(instance_id=checked_id(instance_id)).first()
+    if txn is None:
+        raise missing(instance_id)
+    return txn
+
+
+@extend_schema_view(list=extend_schema(summary="List transactions, newest first"))
+class TransactionViewSet(ListModelMixin, ApiViewSet):
+    queryset = Transaction.objects.select_related("flow").defer("params", *BRIEF_FLOW)
+    serializer_class = serializers.BriefTransaction
+    filterset_class = TransactionFilter
+    lookup_field = "instance_id"
+    after_field = "instance_id"
+    paged: ClassVar = ("list", "tasks", "logs")
+    query: ClassVar = {"retrieve": ("wait",)}
+    permissions: ClassVar = {
+        "list": "transactions.view_transaction",
+        "retrieve": "transactions.view_transaction",
+        "tasks": "transactions.view_transaction",
+        "logs": "transactions.view_transaction",
+        "create": "transactions.add_transaction",
+        "batch": "transactions.add_transaction",
+        "retry": "exceptions_app.retry_exceptionrecord",
+        "cancel": "transactions.change_transaction",
+    }
+
+    @property
+    def takes_large_bodies(self) -> bool:  # type: ignore[override]  # by action
+        return self.action == "batch"
+
+    def get_queryset(self) -> QuerySet[Transaction]:
+        return super().get_queryset().order_by("-created_at", "-id")
+
+    def after_key(self, text: str) -> Any:
+        return (
+            text
+            if self.action == "list" and len(text) <= 64 and "\0" not in text
+            else super().after_key(text)
+        )
+
+    @extend_schema(
+        summary="Start a transaction",
+        request=serializers.NewTransaction,
+        responses=serializers.StartedTransaction,
+    )
+    def create(self, request: Request) -> Response:
+        wanted = requested(self.valid(serializers.NewTransaction))
+        return Response(shown_start(start(wanted, actor=actor(request))))
+
+    @extend_schema(
+        summary="Start many transactions",
+        description="Answers 200 when the request itself is well formed; each start has its own code.",
+        request=serializers.NewTransactions,
+        responses=serializers.BatchAnswer,
+    )
+    @action(detail=False, methods=["post"])
+    def batch(self, request: Request) -> Response:
+        items = self.valid(serializers.NewTransactions)["transactions"]
+        return Response({"results": start_all(items, actor=actor(request))})
+
+    @extend_schema(summary="Show a transaction", parameters=[WAIT], responses=serializers.FullTransaction)
+    def retrieve(self, request: Request, instance_id: str) -> Response:
+        seconds = longpoll.seconds_of(request)
+        txn = find_transaction(instance_id)
+        if seconds and not txn.is_final:
+            if longpoll.is_offered(request):
+                return Response(None, headers=longpoll.ask_for(txn.pk, seconds=seconds))
+            longpoll.block(txn.pk, seconds=seconds)
+            txn = find_transaction(instance_id)
+        return Response(self.full(txn))
+
+    def full(self, txn: Transaction) -> dict[str, Any]:
+        runs = TaskRun.objects.filter(transaction=txn, op=Op.ACTION, item=-1).values(*serializers.RUN_COLUMNS)
+        context = {"definition": load(txn.flow), "runs": runs}
+        return serializers.FullTransaction(txn, context=context).data
+
+    @extend_schema(
+        summary="Retry a failed transaction",
+        request=Remark,
+        responses=serializers.MovedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(Remark)
+        txn = operate.retry_transaction(checked_id(instance_id), actor=actor(request), **wanted)
+        return Response({"instance_id": txn.instance_id, "status": txn.status})
+
+    @extend_schema(
+        summary="Cancel a transaction",
+        request=Remark,
+        responses=serializers.CancelledTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(Remark)
+        txn = operate.cancel_transaction(checked_id(instance_id), actor=actor(request), **wanted)
+        return Response({"instance_id": txn.instance_id, "status": txn.status, "cancelling": txn.cancelling})
+
+    @extend_schema(summary="List the task runs of a transaction", filters=False)
+    @action(detail=True, serializer_class=serializers.TaskRunEntry, filterset_class=None, after_field="pk")
+    def tasks(self, request: Request, instance_id: str) -> Response:
+        txn = find_transaction(instance_id)
+        context = {"instance_id": txn.instance_id, "definition": load(txn.flow)}
+        page = self.paginate_queryset(TaskRun.objects.filter(transaction=txn).order_by("id"))
+        return self.get_paginated_response(serializers.TaskRunEntry(page, many=True, context=context).data)
+
+    @extend_schema(summary="List what happened to a transaction", filters=False)
+    @action(detail=True, serializer_class=serializers.LogEntry, filterset_class=None, after_field="pk")
+    def logs(self, request: Request, instance_id: str) -> Response:
+        txn = find_transaction(instance_id)
+        page = self.paginate_queryset(ExecutionLog.objects.filter(transaction=txn).order_by("id"))
+        return self.get_paginated_response(serializers.LogEntry(page, many=True).data)
+
+
+def requested(wanted: dict[str, Any]) -> StartRequest:
+    return StartRequest(
+        instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {})
+    )
+
+
+def shown_start(started: Started) -> dict[str, str]:
+    return {"instance_id": started.instance_id, "flow_id": started.flow_id, "status": started.status}
+
+
+def start_all(items: Sequence[Any], *, actor: str) -> list[dict[str, Any]]:
+    """One envelope per item, in order; what is malformed never reaches the engine."""
+    checked = [check_item(item) for item in items]
+    good = [item for item in checked if isinstance(item, StartRequest)]
+    results = iter(start_many(good, actor=actor) if good else [])
+    return [outcome(next(results) if isinstance(item, StartRequest) else item) for item in checked]
+
+
+def check_item(item: Any) -> StartRequest | Failure:
+    serializer = serializers.NewTransaction(data=item)
+    try:
+        serializer.is_valid(raise_exception=True)
+    except ValidationError as error:
+        return described(error)
+    return requested(serializer.validated_data)
+
+
+def outcome(result: Started | DistTaskError | Failure) -> dict[str, Any]:
+    if isinstance(result, Started):
+        return {"code": 0, "message": "success", "data": shown_start(result)}
+    return (result if isinstance(result, Failure) else described(result)).body
+
+
+def described(error: Exception) -> Failure:
+    failure = describe(error)
+    if failure is None:
+        raise error
+    return failure
