@@ -89,8 +89,7 @@ def _check_members(
             link = (container.link, key)
             problems.add_at(path, keys_of(link), _("the key has a character that is not allowed"))
     for key, child in _members(container.value):
-        # The most frequent case first: a million members take a second otherwise.
-        if child.__class__ is str and not forbidden.search(child):
+        if child.__class__ in _NEVER_WRONG or (child.__class__ is str and not forbidden.search(child)):
             continue
         if fault := _leaf_fault(child, forbidden):
             problems.add_at(path, keys_of((container.link, key)), fault)
@@ -98,6 +97,8 @@ def _check_members(
 
 def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
     """The untranslated sentence about a scalar, "" where it is right (or is no scalar)."""
+    if value.__class__ is int and -_PAST_64_BITS <= value < _PAST_64_BITS:
+        return ""
     if value is None or isinstance(value, bool | dict | list):
         return ""
     if isinstance(value, str) and forbidden.search(value):
@@ -114,9 +115,9 @@ def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
 Link = tuple[Any, ...]  # (the parent's link, own key), () at the root: a path that nobody has written out yet
 
 
-_SCALARS = frozenset(
-    (str, int, float, bool, type(None))
-)  # a quick no for most members: definitions have millions
+# Quick answers for most members: a definition may have a million of them.
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_NEVER_WRONG = frozenset((dict, list, bool, type(None)))
 
 
 class Container(NamedTuple):

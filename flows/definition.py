@@ -276,8 +276,11 @@ def _check_config(
 
 def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -> tuple[str, ...]:
     """Those that exist, each once, so that the graph can be looked at even where others are wrong."""
+    named = block.items("depends_on")
+    if _are_right(named, task_id=task_id, ids=ids):
+        return tuple(named)
     needed: dict[str, None] = {}
-    for index, other in enumerate(block.items("depends_on")):
+    for index, other in enumerate(named):
         fault = ""
         if not isinstance(other, str):
             fault = _("must be the id of a task")
@@ -292,6 +295,15 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         if fault:
             block.problems.add_at(block.path, ("depends_on", index), fault, id=shown(other))
     return tuple(needed)
+
+
+def _are_right(named: list[Any], *, task_id: str, ids: Mapping[str, int]) -> bool:
+    """Whether all of them are dependencies: sets are quick, and a mesh has a million edges."""
+    try:
+        distinct = set(named)
+    except TypeError:
+        return False
+    return len(distinct) == len(named) and task_id not in distinct and distinct <= ids.keys()
 
 
 def _read_retry(block: Reader) -> RetryPolicy:

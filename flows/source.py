@@ -9,6 +9,9 @@ from dist_task.payload import containers, keys_of
 from dist_task.problems import Problems, shown
 
 ROOT = "definition"
+MOST_OBJECTS = (
+    150_000  # in a text: a text beyond it would take seconds to read, and has too many tasks anyway
+)
 _LONGEST_INTEGER = 1000  # digits; Python refuses to read more than 4,300
 
 
@@ -38,6 +41,10 @@ def _read_text(data: str | bytes, *, problems: Problems) -> Any:
     hook = _PairsHook()
     try:
         text = data if isinstance(data, str) else data.decode()
+        if text.count("{") > MOST_OBJECTS:
+            message = _("has too many objects: a flow may have 10,000 tasks, and %(most)d objects in all")
+            problems.add("tasks", message, most=MOST_OBJECTS)
+            return None
         value = json.loads(text, object_pairs_hook=hook, parse_int=_read_integer)
     except json.JSONDecodeError as error:
         message = _("is not JSON: line %(line)d, column %(column)d: %(reason)s")

@@ -244,6 +244,12 @@ def test_the_number_of_tasks_is_limited(count: int, fits: bool) -> None:
         assert problems_of(text) == {"tasks": f"has {count} tasks; a flow may have {MOST_TASKS}"}
 
 
+def test_the_number_of_objects_is_limited() -> None:
+    tasks = [{"id": f"t{index}", "type": "noop", "config": {}} for index in range(100_000)]
+
+    assert "too many objects" in problems_of(json.dumps({"tasks": tasks}))["tasks"]
+
+
 def test_outside_text_in_messages_is_short_and_printable() -> None:
     found = problems_of({"tasks": [], "x\r\n" + "y" * 1000: 1})
 
