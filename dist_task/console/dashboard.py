@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Min, Sum
+from django.db.models import Min
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from dist_task.console.display import ago, capped, list_url
-from dist_task.models import StatDelta, StatRollup, Worker
+from dist_task.models import Worker
 from exceptions_app.models import ExceptionRecord
+from stats.queries import overview
 from transactions.models import Transaction
 
 MOST_COUNTED = 10_000
@@ -56,16 +57,13 @@ def _unfinished_tiles() -> list[Tile]:
 
 def _finished_tiles() -> list[Tile]:
     """From the counters: counting the rows of history is what they are there to spare."""
-    sums: dict[str, int] = dict.fromkeys(("succeeded", "failed", "cancelled"), 0)
-    for model in (StatRollup, StatDelta):
-        for name, value in model.objects.aggregate(**{name: Sum(name) for name in sums}).items():
-            sums[name] += value or 0
-    names = (
-        ("success", _("Succeeded"), "succeeded"),
-        ("failed", _("Failed"), "failed"),
-        ("cancelled", _("Cancelled"), "cancelled"),
+    totals = overview().totals
+    counts = (
+        ("success", _("Succeeded"), totals.succeeded),
+        ("failed", _("Failed"), totals.failed),
+        ("cancelled", _("Cancelled"), totals.cancelled),
     )
-    return [Tile(status, name, str(sums[key]), _of_status(status)) for status, name, key in names]
+    return [Tile(status, name, str(count), _of_status(status)) for status, name, count in counts]
 
 
 def _due_tile() -> Tile:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver
 from django.utils.translation import gettext_lazy as _
 
@@ -17,6 +20,7 @@ from exceptions_app.models import ExceptionRecord
 
 ADMIN_MODULES = ("dist_task.admin", "flows.admin", "transactions.admin", "exceptions_app.admin")
 MOST_SHOWN = 999
+View = Callable[..., HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,30 @@ class ConsoleSite(admin.AdminSite):
         for module in ADMIN_MODULES:
             import_module(module)
         return super().get_urls()
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        return super().admin_view(self._with_pages(view), cacheable)
+
+    def _with_pages(self, view: View) -> View:
+        """Refusals as pages of the console: beyond it, this service answers errors as JSON."""
+
+        @wraps(view)
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                return view(request, *args, **kwargs)
+            except PermissionDenied as error:
+                return self._refusal(
+                    request, status=403, sentence=str(error) or _("You may not see or do this.")
+                )
+            except Http404:
+                return self._refusal(request, status=404, sentence=_("There is nothing at this address."))
+
+        return inner
+
+    def _refusal(self, request: HttpRequest, *, status: int, sentence: Any) -> HttpResponse:
+        title = _("Not allowed") if status == 403 else _("Not found")
+        context = {**self.each_context(request), "title": title, "sentence": sentence}
+        return TemplateResponse(request, "admin/refusal.html", context, status=status)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
