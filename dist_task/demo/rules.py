@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SLOW_SECONDS = 3.0
-SHAKY_ATTEMPTS = 2
+DOWN_ATTEMPTS = {"shaky": 2, "regret": 3}  # long enough for who regrets to cancel meanwhile
 MUTE_ATTEMPTS = 5
 
 
@@ -50,11 +50,9 @@ def deduct(call: Call) -> Answer:
         return _rpc_error("INSUFFICIENT_FUNDS", message="the account does not cover the amount")
     if call.kind == "limit" and call.attempt == 1:
         return _rpc_error("CARD_LIMIT", message="the daily limit is reached; ask the customer to raise it")
-    if call.kind == "shaky" and call.attempt <= SHAKY_ATTEMPTS:
+    if call.attempt <= DOWN_ATTEMPTS.get(call.kind, 0):
         return _unavailable("the payment service is being restarted")
-    slow = call.kind == "regret"
-    result = {"payment_id": f"pay_{call.reference}", "amount": call.params.get("amount")}
-    return Answer({"result": result}, delay_seconds=SLOW_SECONDS if slow else 0.0)
+    return Answer({"result": {"payment_id": f"pay_{call.reference}", "amount": call.params.get("amount")}})
 
 
 def reserve(call: Call) -> Answer:
