@@ -1,4 +1,4 @@
-"""The one database: PostgreSQL, named by DATABASE_URL or embedded; and raw connections to it for the engine."""
+"""The one database: PostgreSQL, named by DATABASE_URL or embedded; and raw connections for the engine."""
 
 from __future__ import annotations
 

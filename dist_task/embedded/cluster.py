@@ -100,7 +100,7 @@ def _locate(layout: Layout) -> Cluster:
 
 
 def _runnable(binaries: Binaries, *, account: Account, folder: Path) -> Binaries:
-    """The installation itself, or a copy where the server's user cannot get at it (a clone below root's home)."""
+    """The installation, or a copy where the server's user cannot get at it (a clone below root's home)."""
     if can_reach(account, folder=folder, program=binaries.program("postgres")):
         return binaries
     return copy_binaries(binaries, base=_shared_place())
@@ -127,7 +127,7 @@ def _take_home(cluster: Cluster) -> None:
 
 
 def _create(cluster: Cluster, *, layout: Layout) -> None:
-    """initdb into a draft, and our database; renamed at the end, so that half a cluster is never taken for one."""
+    """initdb into a draft, renamed at the end, so that half a cluster is never taken for one."""
     draft = cluster.home / "data.draft"
     if cluster.data.exists():
         raise Trouble(
@@ -181,9 +181,9 @@ def _check(cluster: Cluster, *, layout: Layout) -> None:
     version = (cluster.data / "PG_VERSION").read_text().strip()
     if version != str(MAJOR):
         raise Trouble(
-            f"{cluster.data} was written by PostgreSQL {version} and this installation runs {MAJOR}: make a dump "
-            "with the installation that wrote it (script/backup), move the folder away, start again, and load the "
-            "dump (script/restore)."
+            f"{cluster.data} was written by PostgreSQL {version} and this installation runs {MAJOR}: "
+            "make a dump with the one that wrote it (script/backup), move the folder away, start again, "
+            "and load the dump (script/restore)."
         )
     if not layout.password_file.exists():
         raise Trouble(

@@ -2,8 +2,8 @@
 
     python -m dist_task.embedded.keeper DIR [--daemon ID] [--stay]
 
-`--daemon`: go into the background; ID names this keeper in what it publishes. `--stay`: run until told to stop,
-and stand by while another keeper serves DIR (the supervisor's keeper does both). Exit status 3: a `Trouble`.
+`--daemon`: go into the background; ID names this keeper in what it publishes. `--stay`: run until told to
+stop, and stand by while another keeper serves DIR (the supervisor's does). Exit status 3: a `Trouble`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import select
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from dist_task.embedded.account import child_setup, server_environment
+from dist_task.embedded.alarm import Alarm
 from dist_task.embedded.cluster import Cluster, fsync_is_off, open_cluster, socket_folder
 from dist_task.embedded.layout import Layout, ServerState, Trouble, explain, open_lock, try_lock
 
@@ -34,29 +33,6 @@ TROUBLE_STATUS = 3
 LONGEST_PAUSE_SECONDS = 5.0
 STARTS_BEFORE_FAILED = 6
 LOG_LIMIT = 10_000_000
-
-
-class Alarm:
-    """Waits that a signal ends at once, and how often we were told to stop."""
-
-    def __init__(self) -> None:
-        self.stops = 0
-        self._reader, writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stops += 1
-
-    def wait(self, seconds: float) -> None:
-        select.select([self._reader], [], [], max(0.0, seconds))
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._reader, 4096)
 
 
 @dataclass(slots=True)
@@ -98,7 +74,7 @@ class Keeper:
         return TROUBLE_STATUS
 
     def _become_the_keeper(self) -> bool:
-        """Take the keeper's lock. Who only looks whether it is free holds it for a moment, so ask more than once."""
+        """Take the keeper's lock. Who looks whether it is free holds it for a moment: ask more than once."""
         lock = open_lock(self.layout.keeper_lock)
         until = time.monotonic() + LOCK_PATIENCE_SECONDS
         while not try_lock(lock):
@@ -165,7 +141,7 @@ class Keeper:
             self._publish_calmly("starting")
 
     def _is_ready(self, cluster: Cluster) -> bool:
-        """PostgreSQL writes its pid and, in the eighth line, its status into its pid file (pg_ctl reads it there)."""
+        """PostgreSQL writes its pid and, in the eighth line, its status into its pid file."""
         try:
             lines = cluster.pid_file.read_text().splitlines()
         except OSError:
@@ -178,7 +154,7 @@ class Keeper:
         )
 
     def _unused(self) -> bool:
-        """Whether nobody has held the users' lock for a while. True leaves it taken: newcomers wait until we are gone."""
+        """Whether nobody has held the users' lock for a while. True leaves it taken: newcomers wait."""
         if self.stay:
             return False
         now = time.monotonic()
@@ -193,7 +169,7 @@ class Keeper:
         return False
 
     def _leave(self, cluster: Cluster, *, sockets: Path) -> None:
-        """Fast shutdown; without patience left, or told once more, an immediate one (the next start recovers)."""
+        """Fast shutdown; out of patience or told once more, an immediate one (the next start recovers)."""
         self._publish_calmly("starting")
         told, patience = (
             self.alarm.stops,

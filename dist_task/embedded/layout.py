@@ -40,7 +40,7 @@ class Layout:
 
     @property
     def users_lock(self) -> Path:
-        """Held shared by every process that uses the server; who gets it exclusively knows that nobody does."""
+        """Held shared by every process that uses the server; who gets it exclusively is alone."""
         return self.folder / "users.lock"
 
     @property
@@ -57,7 +57,7 @@ class Layout:
 
     @property
     def cluster(self) -> Path:
-        """The home of the database cluster; where it had to go elsewhere, `elsewhere_file` names the place."""
+        """The home of the database cluster; where it went elsewhere, `elsewhere_file` names the place."""
         return self.folder / "postgres"
 
     @property
@@ -65,7 +65,7 @@ class Layout:
         return self.folder / "postgres.elsewhere"
 
     def prepare(self) -> None:
-        """Make the folder. Other users may pass through it (the server's own user has to), not look into it."""
+        """Make the folder. Other users may pass through it (the server's own has to), not look into it."""
         try:
             if not self.folder.is_dir():
                 self.folder.mkdir(mode=0o711, parents=True)

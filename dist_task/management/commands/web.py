@@ -1,0 +1,51 @@
+"""The web server: one process, uvicorn on uvloop."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.urls import get_resolver
+
+
+class Command(BaseCommand):
+    help = "Serve the API and the console in the foreground until SIGTERM."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=os.environ.get("DIST_TASK_BIND", "127.0.0.1"))
+        parser.add_argument("--port", type=int, default=8080)
+        parser.add_argument(
+            "--grace", type=int, default=5, metavar="SECONDS", help="for requests at the end (default 5)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        import uvicorn
+
+        # Nothing to serve from it in development, but whitenoise warns when it is not there.
+        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+        from dist_task.asgi import application
+
+        # Else the first request pays for importing every view.
+        _ = get_resolver().url_patterns
+        config = uvicorn.Config(
+            application,
+            host=options["host"],
+            port=options["port"],
+            loop="uvloop",
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            # Where TLS ends in front of us is Django's to judge (BEHIND_PROXY), not a header's.
+            proxy_headers=False,
+            backlog=2048,
+            timeout_graceful_shutdown=options["grace"],
+        )
+        uvicorn.Server(config).run()
