@@ -33,7 +33,7 @@ class ApiViewSet(GenericViewSet):
     permissions: ClassVar[Mapping[str, str]] = {}
     query: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     paged: ClassVar[tuple[str, ...]] = ("list",)
-    filter_backends = (filters.DjangoFilterBackend,)
+    filter_backends: Any = (filters.DjangoFilterBackend,)
     lookup_value_regex = "[^/]+"
     takes_large_bodies = False
 
@@ -46,8 +46,9 @@ class ApiViewSet(GenericViewSet):
         allowed = set(self.query.get(action, ()))
         if action in self.paged:
             allowed.update(paging.PARAMETERS)
-        if action == "list" and getattr(self, "filterset_class", None):
-            allowed.update(self.filterset_class.base_filters)
+        filterset = getattr(self, "filterset_class", None)
+        if action == "list" and filterset:
+            allowed.update(filterset.base_filters)
         return allowed
 
     def valid(self, serializer_class: type[Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ THREADS = int(os.environ.get("WEB_THREADS", "8"))
 
 
 def build_application() -> Any:
-    from dist_task.longpoll import App, LongPoll
+    from dist_task.intake import App, Intake
+    from dist_task.longpoll import LongPoll
 
-    return LongPoll(cast(App, WSGIMiddleware(cast(Any, django_application), workers=THREADS)))
+    return LongPoll(Intake(cast(App, WSGIMiddleware(cast(Any, django_application), workers=THREADS))))
 
 
 application = build_application()

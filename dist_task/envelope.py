@@ -7,6 +7,7 @@ handlers for errors outside of them (unknown URLs, refused hosts, CSRF, crashes)
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -130,10 +131,10 @@ def of_ours(error: DistTaskError) -> Failure | None:
 
 def of_framework(error: APIException) -> Failure:
     headers = {}
-    if getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = error.auth_header
-    if getattr(error, "wait", None):
-        headers["Retry-After"] = str(int(error.wait))
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if seconds := getattr(error, "wait", None):
+        headers["Retry-After"] = str(math.ceil(seconds))
     message = "; ".join(text for _place, text in flatten(error.detail))
     return Failure(error.status_code, message, headers=headers, data=getattr(error, "data", {}))
 

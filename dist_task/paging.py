@@ -29,7 +29,7 @@ class EnvelopePagination(BasePagination):
     page_size = DEFAULT_SIZE
     total = 0
 
-    def paginate_queryset(self, queryset: QuerySet, request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.page = whole(request, name="page", most=10**9, default=1)
         self.page_size = whole(request, name="page_size", most=MOST_SIZE, default=DEFAULT_SIZE)
         self.total = queryset.count()
@@ -48,7 +48,7 @@ class EnvelopePagination(BasePagination):
     def following(self, queryset: QuerySet, *, request: Request, view: Any) -> QuerySet:
         if self.page != 1:
             raise ValidationError({"after": [gettext("Cannot be combined with page.")]})
-        columns = queryset.query.order_by or queryset.model._meta.ordering
+        columns = [str(column) for column in queryset.query.order_by]
         names = [column.lstrip("-") for column in columns]
         field = getattr(view, "after_field", "pk")
         key = view.after_key(request.query_params["after"])
@@ -92,7 +92,7 @@ def whole(request: Request, *, name: str, most: int, default: int) -> int:
     raise ValidationError({name: [message]})
 
 
-def beyond(columns: Any, *, last: dict[str, Any]) -> Q:
+def beyond(columns: list[str], *, last: dict[str, Any]) -> Q:
     """The rows that come after `last` in this order."""
     rows, same = Q(), Q()
     for column in columns:

@@ -54,7 +54,7 @@ class SchemaRenderer(OpenApiJsonRenderer):
 
 
 class SchemaView(SpectacularAPIView):
-    renderer_classes: ClassVar = [SchemaRenderer]
+    renderer_classes = [SchemaRenderer]
     permissions: ClassVar = {"get": "transactions.view_transaction"}
     action = "get"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -85,14 +85,15 @@ def read_integer(digits: str) -> int:
 class OnlyJSON(BaseContentNegotiation):
     """Whatever a client accepts, it gets JSON; what it sends is judged by its Content-Type."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         sent = parse_header_parameters(request.content_type or "")[0].lower()
         return next((parser for parser in parsers if parser.media_type == sent), None)
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        first = next(iter(renderers))
+        return first, first.media_type
 
 
 class Methods(BaseMetadata):
@@ -114,7 +115,7 @@ def wire_time(value: datetime | None) -> str | None:
 
 
 class WireTime(serializers.DateTimeField):
-    def to_representation(self, value: datetime | None) -> str | None:
+    def to_representation(self, value: datetime | None) -> str | None:  # type: ignore[override]
         return wire_time(value)
 
 
@@ -184,7 +185,8 @@ class StrictSerializer(serializers.Serializer):
         try:
             value = super().to_internal_value(data)
         except serializers.ValidationError as error:
-            raise serializers.ValidationError({**error.detail, **refusals(unknown)}) from None
+            known: Any = error.detail
+            raise serializers.ValidationError({**known, **refusals(unknown)}) from None
         if unknown:
             raise serializers.ValidationError(refusals(unknown))
         return value

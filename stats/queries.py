@@ -17,11 +17,12 @@ SUMS = """
           SELECT flow_id, created, succeeded, failed, cancelled, duration_ms
           FROM dist_task_statdelta) AS counted
 """
-# Housekeeping moves deltas into rollups; one statement sees one snapshot, so nothing is missed or counted twice.
+# Housekeeping moves deltas into rollups; one statement sees one snapshot: nothing is missed or counted twice.
+# What is put together here are constants of this file.
 TODAY = "SELECT COUNT(*) FROM exceptions_app_exceptionrecord WHERE opened_at >= %(midnight)s"
-OVERVIEW = "SELECT totals.*, (" + TODAY + ") FROM (" + SUMS + ") AS totals"  # noqa: S608  # constants
+OVERVIEW = "SELECT totals.*, (" + TODAY + ") FROM (" + SUMS + ") AS totals"  # noqa: S608
 OF_FLOW = SUMS + " WHERE flow_id = %(flow)s"
-OF_NAME = SUMS + " WHERE flow_id IN (SELECT id FROM flows_flow WHERE name = %(name)s)"  # noqa: S608  # constants
+OF_NAME = SUMS + " WHERE flow_id IN (SELECT id FROM flows_flow WHERE name = %(name)s)"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def totals(counts: list[int]) -> Totals:
     return Totals(*(int(count) for count in counts))
 
 
-def fetch(sql: str, parameters: dict[str, object]) -> list[int]:
+def fetch(sql: str, parameters: dict[str, str | datetime]) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchone())
