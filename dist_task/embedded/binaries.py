@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +33,7 @@ def find_binaries() -> Binaries:
     if not places:
         raise Trouble(
             "No embedded PostgreSQL is installed (its wheels are for Linux and macOS, Windows goes "
-            "through WSL): run `pip install -r requirements.txt`, or set DATABASE_URL to a PostgreSQL of your own."
+            "through WSL): run `pip install -r requirements.txt`, or set DATABASE_URL to one of your own."
         )
     found = Binaries(site=Path(places[0]).parent)
     if not Path(found.program("postgres")).exists():
@@ -48,6 +45,11 @@ def find_binaries() -> Binaries:
 
 def copy_binaries(source: Binaries, *, base: Path) -> Binaries:
     """A copy that every user may run, made once per version, complete or not there at all."""
+    # Rarely needed, and the keeper is to be small: so imported here, and below.
+    import hashlib
+    import shutil
+    import tempfile
+
     key = hashlib.sha256(Path(source.program("postgres")).read_bytes()).hexdigest()[:16]
     copy = Binaries(site=base / f"postgresql-{MAJOR}-{key}")
     if not copy.site.exists():
@@ -63,6 +65,8 @@ def copy_binaries(source: Binaries, *, base: Path) -> Binaries:
 
 
 def _copy_trees(source: Binaries, *, target: Binaries) -> None:
+    import shutil
+
     shutil.copytree(source.install, target.install, symlinks=True, ignore=shutil.ignore_patterns("include"))
     libraries = f"{PACKAGE}.libs"
     if (source.site / libraries).is_dir():

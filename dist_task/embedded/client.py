@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -91,7 +90,7 @@ def is_supervised() -> bool:
 
 
 def _spawn_keeper(layout: Layout) -> str:
-    name = secrets.token_hex(8)
+    name = os.urandom(8).hex()
     command = [sys.executable, "-m", "dist_task.embedded.keeper", str(layout.folder), "--daemon", name]
     try:
         subprocess.run(command, env=keeper_environment(), check=False, stdin=subprocess.DEVNULL)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +91,7 @@ def _locate(layout: Layout) -> Cluster:
             binaries=_runnable(binaries, account=account, folder=layout.folder),
         )
     base = _shared_place()
-    home = base / f"data-{secrets.token_hex(8)}"
+    home = base / f"data-{os.urandom(8).hex()}"
     write_private(layout.elsewhere_file, text=f"{home}\n")
     return Cluster(home=home, account=account, binaries=_runnable(binaries, account=account, folder=base))
 
@@ -128,6 +125,10 @@ def _take_home(cluster: Cluster) -> None:
 
 def _create(cluster: Cluster, *, layout: Layout) -> None:
     """initdb into a draft, renamed at the end, so that half a cluster is never taken for one."""
+    # Rarely needed, and the keeper is to be small: so imported here, and below.
+    import secrets
+    import shutil
+
     draft = cluster.home / "data.draft"
     if cluster.data.exists():
         raise Trouble(
@@ -155,6 +156,8 @@ def _initdb(cluster: Cluster, *, draft: Path, password_file: Path) -> list[str]:
 @contextlib.contextmanager
 def _password_for(cluster: Cluster, *, password: str):  # type: ignore[no-untyped-def]  # a generator of Path
     """A file that only initdb's user can read, for as long as initdb runs."""
+    import tempfile
+
     fd, name = tempfile.mkstemp(dir=cluster.home)
     try:
         with open(fd, "w") as file:
@@ -203,6 +206,8 @@ def socket_folder(cluster: Cluster) -> Path:
         near.mkdir(mode=0o700, exist_ok=True)
         os.chown(near, cluster.account.uid, cluster.account.gid)
         return near
+    import tempfile
+
     far = Path(tempfile.mkdtemp(prefix="dist_task-", dir="/tmp"))  # noqa: S108  # a fresh 0700 folder
     os.chown(far, cluster.account.uid, cluster.account.gid)
     return far

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -240,7 +239,7 @@ def go_into_the_background(layout: Layout) -> None:
 
 def main(arguments: list[str]) -> int:
     layout = Layout(folder=Path(arguments[0]))
-    name = secrets.token_hex(8)
+    name = os.urandom(8).hex()
     if "--daemon" in arguments:
         name = arguments[arguments.index("--daemon") + 1]
         go_into_the_background(layout)

@@ -40,8 +40,9 @@ def refusal(*, host: str, port: int) -> str:
     """Why we do not start; empty when nothing speaks against it."""
     if host not in LOOPBACK and not production():
         return (
-            f"the development profile answers without a token and so listens on loopback only, not on {host}: "
-            "set DIST_TASK_PROFILE=production (with SECRET_KEY and ALLOWED_HOSTS), or leave --host away."
+            f"the development profile answers without a token and so listens on loopback only, "
+            f"not on {host}: set DIST_TASK_PROFILE=production "
+            "(with SECRET_KEY and ALLOWED_HOSTS), or leave --host away."
         )
     if not 1 <= port <= 65535:
         return f"{port} is no port: choose one from 1 to 65535 with --port."

@@ -108,7 +108,7 @@ class House:
         self.blamed_since = (self.blamed_since or now) if answer.blames_cluster else None
         self.silent_since = (self.silent_since or now) if answer.status == 0 else None
         if self._is_over(self.blamed_since, child=self.cluster, seconds=CLUSTER_PATIENCE_SECONDS):
-            sys.stderr.write(f"the cluster makes no progress ({', '.join(answer.reasons)}), ending it\n")
+            sys.stderr.write("no worker of the cluster lives, ending it\n")
             self.cluster.kill()
             self.blamed_since = None
         if self._is_over(self.silent_since, child=self.web, seconds=WEB_PATIENCE_SECONDS):

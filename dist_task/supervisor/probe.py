@@ -13,16 +13,15 @@ LONGEST_ANSWER = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` 0: none came."""
+    """`status` 0: none came. `workers`: how many live workers it counted; None when it could not."""
 
     status: int
-    reasons: tuple[str, ...] = ()
+    workers: int | None = None
 
     @property
     def blames_cluster(self) -> bool:
-        """Nothing is wrong but the cluster; while the database is away it cannot help being silent."""
-        text = " ".join(self.reasons).lower()
-        return self.status == 503 and "database" not in text and bool(text)
+        """No worker lives though the database does. Work that is late for its amount is nobody's fault."""
+        return self.status == 503 and self.workers == 0
 
 
 class Probe:
@@ -79,16 +78,12 @@ def read_answer(received: bytes) -> Answer:
     words = head.split(None, 2)
     if len(words) < 2 or not words[1].isdigit():
         return Answer(status=0)
-    return Answer(status=int(words[1]), reasons=read_reasons(body))
+    return Answer(status=int(words[1]), workers=read_workers(body))
 
 
-def read_reasons(body: bytes) -> tuple[str, ...]:
-    """`data.reasons` of the envelope, whatever each of them looks like."""
+def read_workers(body: bytes) -> int | None:
     try:
-        reasons = json.loads(body)["data"]["reasons"]
+        workers = json.loads(body)["data"]["checks"]["workers"]
     except (ValueError, KeyError, TypeError):
-        return ()
-    values = (
-        reasons.items() if isinstance(reasons, dict) else reasons if isinstance(reasons, list) else [reasons]
-    )
-    return tuple(json.dumps(reason) for reason in values)
+        return None
+    return workers if isinstance(workers, int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Command(BaseCommand):
 
         # Else the first request pays for importing every view.
         _ = get_resolver().url_patterns
+        # The supervisor asks until it is true; that it is not yet is no error.
+        logging.getLogger("django.request").addFilter(lambda record: "/readyz" not in record.getMessage())
         config = uvicorn.Config(
             application,
             host=options["host"],
