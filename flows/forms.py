@@ -65,6 +65,13 @@ class FlowForm(forms.ModelForm):
 
 class TaskDefinitionForm(forms.ModelForm):
     type = forms.ChoiceField(label=_("type"), choices=lambda: [(kind, kind) for kind in executors()])
+    runbook_url = forms.URLField(
+        label=_("runbook"),
+        required=False,
+        max_length=200,
+        assume_scheme="https",
+        help_text=_("What to do when this task fails."),
+    )
 
     class Meta:
         model = TaskDefinition
@@ -72,13 +79,17 @@ class TaskDefinitionForm(forms.ModelForm):
         widgets = {"config": SMALL_CODE, "inputs": SMALL_CODE}
 
     def clean_config(self) -> dict[str, Any]:
-        config = self.cleaned_data["config"] or {}
+        config = self.cleaned_data["config"]
+        if config is None:
+            return {}
         if not isinstance(config, dict):
             raise forms.ValidationError(_("must be an object"))
         return config
 
     def clean_inputs(self) -> list[Any]:
-        inputs = self.cleaned_data["inputs"] or []
+        inputs = self.cleaned_data["inputs"]
+        if inputs is None:
+            return []
         _fields, problems = parse_fields(inputs)
         if problems:
             raise forms.ValidationError([str(problem) for problem in problems])

@@ -1,0 +1,161 @@
+"""Retry, handle and cancel: asked for on one page, confirmed, and answered row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from exceptions_app.models import ExceptionRecord
+from flows.models import Flow
+from tests.commands import rows
+from transactions.models import Transaction
+
+INBOX = "admin:exceptions_app_exceptionrecord_changelist"
+TRANSACTIONS = "admin:transactions_transaction_changelist"
+
+
+def confirmed(action: str, *ids: int, **values: Any) -> dict[str, Any]:
+    return {"action": action, "_selected_action": list(ids), "confirmed": "yes", **values}
+
+
+def test_asking_changes_nothing_and_says_what_would_happen(root: Client, record: ExceptionRecord) -> None:
+    answer = root.post(reverse(INBOX), {"action": "handle", "_selected_action": record.pk})
+
+    assert b"Nothing runs; automatic retries that are left are stopped." in answer.content
+    record.refresh_from_db()
+    assert record.status == "open"
+
+
+def test_an_exception_is_handled_with_who_and_why(
+    sign_in: Callable[..., Client], record: ExceptionRecord
+) -> None:
+    operator = sign_in("operator")
+
+    answer = operator.post(
+        reverse(INBOX), confirmed("handle", record.pk, remark="paid by hand", resolution="fixed_externally")
+    )
+
+    record.refresh_from_db()
+    assert answer.status_code == 200
+    assert (record.status, record.remark, record.resolution) == (
+        "handled",
+        "paid by hand",
+        "fixed_externally",
+    )
+    assert record.handled_by == "operator"
+    assert b"1 done, 0 refused" in answer.content
+
+
+def test_an_exception_is_retried_now(root: Client, record: ExceptionRecord) -> None:
+    answer = root.post(reverse(INBOX), confirmed("retry", record.pk, delay_seconds="0", remark="again"))
+
+    record.refresh_from_db()
+    assert record.status == "retrying"
+    assert rows.status_of("order_1") == "pending"
+    assert b"retry scheduled for" in answer.content
+    assert record.transaction.log.latest("id").actor == "root"
+
+
+def test_each_row_has_its_own_result(root: Client, flow: Flow) -> None:
+    first, second = rows.fail_one("a", flow=flow), rows.fail_one("b", flow=flow)
+    root.post(reverse(INBOX), confirmed("handle", first.pk, resolution="ignored"))
+
+    answer = root.post(
+        reverse(INBOX) + "?status=all", confirmed("handle", first.pk, second.pk, resolution="ignored")
+    )
+
+    text = answer.content.decode()
+    assert "1 done, 1 refused" in text
+    assert "was handled by root already" in text
+
+
+def test_an_invalid_form_is_shown_again(root: Client, record: ExceptionRecord) -> None:
+    answer = root.post(reverse(INBOX), confirmed("retry", record.pk, delay_seconds="-1"))
+
+    assert b"Ensure this value is greater than or equal to 0." in answer.content
+    record.refresh_from_db()
+    assert record.status == "open"
+
+
+def test_a_failed_transaction_is_retried(root: Client, record: ExceptionRecord) -> None:
+    root.post(reverse(TRANSACTIONS), confirmed("retry", record.transaction_id, remark="they are up again"))
+
+    assert rows.status_of("order_1") == "pending"
+    assert record.transaction.log.latest("id").message == "they are up again"
+
+
+def test_a_transaction_is_cancelled(root: Client, flow: Flow) -> None:
+    txn = rows.start_one("c", flow=flow)
+
+    answer = root.post(reverse(TRANSACTIONS), confirmed("cancel", txn.pk))
+
+    assert rows.status_of("c") == "cancelled"
+    assert b"it is cancelled now" in answer.content
+
+
+def test_a_success_can_neither_be_retried_nor_cancelled(root: Client, flow: Flow) -> None:
+    txn = rows.succeed_one("d", flow=flow)
+
+    for action in ("retry", "cancel"):
+        answer = root.post(reverse(TRANSACTIONS), confirmed(action, txn.pk))
+        assert b"0 done, 1 refused" in answer.content
+    assert rows.status_of("d") == "success"
+
+
+@pytest.mark.parametrize("role", ["viewer", "submitter", "author"])
+@pytest.mark.parametrize(
+    ("address", "action"), [(INBOX, "retry"), (INBOX, "handle"), (TRANSACTIONS, "cancel")]
+)
+def test_those_who_only_look_are_refused(
+    role: str, address: str, action: str, sign_in: Callable[..., Client], record: ExceptionRecord
+) -> None:
+    client = sign_in(role)
+    pk = record.pk if address == INBOX else record.transaction_id
+
+    answer = client.post(reverse(address), confirmed(action, pk, resolution="ignored"))
+
+    assert answer.status_code == 403
+    record.refresh_from_db()
+    assert (record.status, rows.status_of("order_1")) == ("open", "failed")
+
+
+def test_those_who_only_look_see_no_buttons(sign_in: Callable[..., Client], record: ExceptionRecord) -> None:
+    page = reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,))
+
+    seen = {role: b'class="act"' in sign_in(role).get(page).content for role in ("viewer", "operator")}
+
+    assert seen == {"viewer": False, "operator": True}
+
+
+def test_an_action_is_no_get(root: Client, record: ExceptionRecord) -> None:
+    root.get(reverse(INBOX), {"status": "all"})
+    answer = root.get(reverse(INBOX), confirmed("handle", record.pk, resolution="ignored"))
+
+    record.refresh_from_db()
+    assert answer.status_code in (302, 200)
+    assert record.status == "open"
+
+
+def test_an_action_needs_the_csrf_token(record: ExceptionRecord, root: Client) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = root.cookies
+
+    answer = strict.post(reverse(INBOX), confirmed("handle", record.pk, resolution="ignored"))
+
+    record.refresh_from_db()
+    assert answer.status_code == 403
+    assert record.status == "open"
+
+
+def test_too_many_rows_at_once_are_refused(root: Client, flow: Flow) -> None:
+    Transaction.objects.bulk_create([Transaction(instance_id=f"m{n}", flow=flow) for n in range(201)])
+    everything = {**confirmed("cancel", Transaction.objects.first().pk), "select_across": "1", "index": "0"}
+
+    answer = root.post(reverse(TRANSACTIONS), everything, follow=True)
+
+    assert b"At most 200 rows at once" in answer.content
+    assert not Transaction.objects.filter(status="cancelled").exists()
