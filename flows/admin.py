@@ -37,7 +37,7 @@ class ShownTabs(TabFilter):
         ("all", _("all")),
     )
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
             case "visible":
                 return queryset.visible()
@@ -71,7 +71,7 @@ class FlowAdmin(BoundedAdmin):
     ) -> Any:
         if obj is not None:
             return super().get_form(request, obj, change=change, **{**kwargs, "form": FlowForm})
-        form = super().get_form(request, obj, change=change, **{**kwargs, "form": RegisterFlowForm})
+        form: Any = super().get_form(request, obj, change=change, **{**kwargs, "form": RegisterFlowForm})
         form.create_user = request.user.get_username()
         return form
 

@@ -33,7 +33,6 @@ class RegisterFlowForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["definition"].initial = EXAMPLE
-        self.fields["definition"].strip = False
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data

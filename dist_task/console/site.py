@@ -56,7 +56,7 @@ class ConsoleSite(admin.AdminSite):
             import_module(module)
         return super().get_urls()
 
-    def admin_view(self, view: View, cacheable: bool = False) -> View:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return super().admin_view(self._with_pages(view), cacheable)
 
     def _with_pages(self, view: View) -> View:
@@ -94,7 +94,7 @@ class ConsoleSite(admin.AdminSite):
         pages = {model["model"]._meta.label_lower: model for app in apps for model in app["models"]}
         return [entry for group in GROUPS if (entry := self._entry(group, pages))["models"]]
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from dist_task.console.dashboard import dashboard  # models of all apps are ready by now
 
         return super().index(request, {"dashboard": dashboard(request.user), **(extra_context or {})})

@@ -73,8 +73,9 @@ def task_rows(txn: Transaction, *, runs: list[TaskRun], now: datetime) -> list[T
         by_task.setdefault(run.task_id, []).append(run)
     rows: list[TaskRow] = []
     for task_id, name, kind, depends_on in _specs(txn.flow):
-        for run in by_task.pop(task_id, None) or [None]:
-            rows.append(_row(txn, task=(task_id, name, kind, depends_on), run=run, now=now))
+        found: list[TaskRun | None] = [*by_task.pop(task_id, [])]
+        for each in found or [None]:
+            rows.append(_row(txn, task=(task_id, name, kind, depends_on), run=each, now=now))
     strays = [run for left in by_task.values() for run in left]
     return rows + [_row(txn, task=(run.task_id, "", "", ""), run=run, now=now) for run in strays]
 
