@@ -12,8 +12,10 @@ from pathlib import Path
 
 from dist_task.embedded.alarm import Alarm
 from dist_task.embedded.client import keeper_environment
+from dist_task.embedded.layout import Layout
 from dist_task.supervisor.child import Child
 from dist_task.supervisor.house import House
+from dist_task.supervisor.preparation import Preparation
 from dist_task.supervisor.probe import Probe
 
 SOURCE = Path(__file__).resolve().parent.parent.parent
@@ -80,6 +82,7 @@ def build_house(options: argparse.Namespace, *, alarm: Alarm) -> House:
         environment=environment(data=data, host=host, embedded=embedded),
         cwd=str(SOURCE),
         alarm=alarm,
+        preparation=Preparation(source=SOURCE, layout=Layout(folder=data), embedded=embedded),
     )
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from dist_task.embedded.alarm import Alarm
 from dist_task.supervisor.child import Child
+from dist_task.supervisor.preparation import Preparation
 from dist_task.supervisor.probe import Answer, Probe
 
 KEEPER_TROUBLE = 3
 ASK_SECONDS = 2.0
 CLUSTER_PATIENCE_SECONDS = 15.0
 WEB_PATIENCE_SECONDS = 40.0
+LATE_PREPARE_SECONDS = 10.0
 # When each must have ended, in seconds after we were told to stop. All are gone within 10.
 CLUSTER_END, WEB_END, KEEPER_HURRY, KEEPER_END = 7.0, 8.2, 8.8, 9.4
 
@@ -31,7 +33,9 @@ class House:
     environment: dict[str, str]
     cwd: str
     alarm: Alarm
+    preparation: Preparation
     prepared: bool = False
+    begun_at: float = field(default_factory=time.monotonic)
     was_ready: bool = False
     next_ask_at: float = 0.0
     silent_since: float | None = None
@@ -40,7 +44,11 @@ class House:
 
     def run(self) -> int:
         """Until told to stop, or until the start failed; the exit status."""
-        for child in (self.keeper, self.prepare, self.web):
+        self.prepared = self.preparation.is_noted()
+        first = (
+            (self.keeper, self.web, self.cluster) if self.prepared else (self.keeper, self.prepare, self.web)
+        )
+        for child in first:
             if child is not None:
                 self._start(child)
         while not self.alarm.stops and not self.failure:
@@ -62,13 +70,22 @@ class House:
         return [child for child in (self.keeper, self.web, *later) if child is not None]
 
     def _mind_preparation(self) -> None:
-        if self.prepared or self.prepare.runs:
-            return
-        if self.prepare.bury() != 0:
+        """Before the cluster starts, or, where it was done before, when the machine has time for it."""
+        if self.prepare.process is None:
+            waited = time.monotonic() - self.begun_at > LATE_PREPARE_SECONDS
+            if not self.prepare.started_at and (self.was_ready or waited):
+                self._start(self.prepare)
+        elif not self.prepare.runs:
+            self._note_preparation(self.prepare.bury())
+
+    def _note_preparation(self, status: int) -> None:
+        if status != 0:
             self.failure = "the database could not be prepared (see above)."
             return
-        self.prepared = True
-        self._start(self.cluster)
+        self.preparation.note()
+        if not self.prepared:
+            self.prepared = True
+            self._start(self.cluster)
 
     def _mind_children(self) -> None:
         for child in self._lasting():
