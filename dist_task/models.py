@@ -47,7 +47,10 @@ class TaskRun(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=RunStatus)
     attempt = models.IntegerField(_("attempt"), default=0, db_default=0)
     attempt_budget = models.IntegerField(
-        _("attempt budget"), default=1, db_default=1, help_text=_("The number of the last attempt made by itself.")
+        _("attempt budget"),
+        default=1,
+        db_default=1,
+        help_text=_("The number of the last attempt made by itself."),
     )
     due_at = models.DateTimeField(_("due at"), null=True, help_text=_("When a pending run may start."))
     input = models.JSONField(_("input"), null=True)
@@ -139,6 +142,9 @@ class Counters(models.Model):
 
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.flow_id} {self.bucket:%Y-%m-%d %H:%M}"
 
 
 class StatDelta(Counters):

@@ -191,7 +191,7 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {},
 }
 
-KNOX_TOKEN_MODEL = "knox.AuthToken"
+KNOX_TOKEN_MODEL = "knox.AuthToken"  # noqa: S105  # a model
 REST_KNOX = {
     "AUTH_HEADER_PREFIX": "Bearer",
     "TOKEN_LIMIT_PER_USER": None,

@@ -36,7 +36,9 @@ class ExceptionRecord(models.Model):
     error_code = models.CharField(_("error code"), max_length=100, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     outcome = models.CharField(
-        _("outcome"), max_length=10, help_text=_("retryable, terminal, or unknown: it may have been executed.")
+        _("outcome"),
+        max_length=10,
+        help_text=_("retryable, terminal, or unknown: it may have been executed."),
     )
     fingerprint = models.CharField(_("fingerprint"), max_length=32)
     occurrences = models.IntegerField(_("occurrences"), default=1, db_default=1)
@@ -68,7 +70,9 @@ class ExceptionRecord(models.Model):
         )
         constraints = (
             models.UniqueConstraint(
-                fields=["run"], condition=~Q(status=ExceptionStatus.HANDLED), name="exception_one_open_per_run"
+                fields=["run"],
+                condition=~Q(status=ExceptionStatus.HANDLED),
+                name="exception_one_open_per_run",
             ),
             models.CheckConstraint(
                 name="exception_handled_iff_handled_at",

@@ -20,7 +20,12 @@ def snapshot(names: Iterable[str]) -> Snapshot:
     """What a flow pins: the entries that its definition names, as they are now."""
     rows = TaskDefinition.objects.filter(name__in=set(names)).order_by("name")
     return {
-        row.name: {"type": row.type, "description": row.description, "config": row.config, "inputs": row.inputs}
+        row.name: {
+            "type": row.type,
+            "description": row.description,
+            "config": row.config,
+            "inputs": row.inputs,
+        }
         for row in rows
     }
 
@@ -46,7 +51,7 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
 
 def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:
     """A definition that was checked when it was posted: what a deployment allows today is the executor's to say."""
-    kinds = {kind: _unchecked for kind in executors()}
+    kinds = dict.fromkeys(executors(), _unchecked)
     return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
 
 

@@ -45,7 +45,10 @@ class Transaction(models.Model):
         db_default=CompensationStatus.NONE,
     )
     cancelling = models.BooleanField(
-        _("cancelling"), default=False, db_default=False, help_text=_("Cancelled once its attempts in flight end.")
+        _("cancelling"),
+        default=False,
+        db_default=False,
+        help_text=_("Cancelled once its attempts in flight end."),
     )
     params = models.JSONField(_("parameters"), default=dict, db_default={})
     wake_at = models.DateTimeField(_("due at"), null=True, db_default=Now())
@@ -78,9 +81,7 @@ class Transaction(models.Model):
                 condition=Q(status__in=FINAL_TRANSACTION, completed_at__isnull=False)
                 | (~Q(status__in=FINAL_TRANSACTION) & Q(completed_at__isnull=True)),
             ),
-            models.CheckConstraint(
-                name="transaction_status_known", condition=Q(status__in=TransactionStatus.values)
-            ),
+            models.CheckConstraint(name="transaction_status_known", condition=Q(status__in=TransactionStatus.values)),
         )
 
     def __str__(self) -> str:

@@ -37,7 +37,7 @@ class Board:
         return bool(self._stop.value)
 
     def tick(self, *, worker_id: int) -> None:
-        """This process works and its loop turns. A cell taken by two at the same instant is found out at the next tick."""
+        """This process works and its loop turns. A cell taken by two at once is found out at the next tick."""
         pid = os.getpid()
         cell = self._cell_of(pid)
         self._cells[cell : cell + FIELDS] = [float(pid), float(worker_id), time.monotonic()]

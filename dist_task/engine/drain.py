@@ -34,6 +34,7 @@ BUSY_LOOK_SECONDS = 0.005
 TICK_SECONDS = 0.25
 TIDY_SECONDS = 5.0
 PARK_SECONDS = 60.0
+JOIN_SECONDS = 5.0
 MOST_DEFINITIONS = 500
 
 
@@ -47,7 +48,7 @@ def host_name() -> str:
 
 
 class Drain:
-    """One worker under one lease. `run` returns when it is told to stop or its time is over; LeaseLost ends it early."""
+    """One worker under one lease. `run` returns when told to stop or when its time is over; LeaseLost ends it early."""
 
     def __init__(self, *, cluster: str, should_stop: Callable[[], bool], on_tick: Callable[[int], None]) -> None:
         self.slots = Slots(
@@ -179,7 +180,7 @@ class Drain:
         hand.advance()
 
     async def _learn(self, flow_ids: set[str]) -> None:
-        """Definitions that were not needed before. One that does not parse stays unknown: its transactions are parked."""
+        """Definitions that were not needed before. Where one does not parse, its transactions are parked."""
         unknown = sorted(flow_ids - self._definitions.keys())
         if not unknown:
             return
@@ -265,11 +266,12 @@ class Drain:
         await self._committer.submit(partial(leases.retire, worker_id=self._worker_id))
 
     async def _close(self) -> None:
-        self._lease.stop()
         for task in self._background:
             task.cancel()
+        self._lease.stop()
         self._committer.end()
-        await asyncio.to_thread(self._committer.join, 5.0)
+        for thread in (self._lease, self._committer):
+            await asyncio.to_thread(thread.join, JOIN_SECONDS)
         for executor in executors().values():
             await executor.close()
 

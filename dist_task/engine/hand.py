@@ -60,9 +60,7 @@ class Desk(Protocol):
 
 
 class Hand:
-    def __init__(
-        self, claimed: Claimed, *, definition: FlowDefinition, runs: list[StoredRun], desk: Desk
-    ) -> None:
+    def __init__(self, claimed: Claimed, *, definition: FlowDefinition, runs: list[StoredRun], desk: Desk) -> None:
         self.transaction_id = claimed.transaction_id
         self._touched = False
         self._desk = desk
@@ -91,7 +89,7 @@ class Hand:
             self.advance()
 
     def resume(self, claimed: Claimed, *, runs: list[StoredRun]) -> None:
-        """Takes the stored state as the truth. A run that stands as running without a call of ours was left by the dead."""
+        """Takes the stored state as the truth. A run that is running without a call of ours was left by the dead."""
         self._claimed = claimed
         self._touched = False
         self._inputs = {run.task_id: run.input for run in runs if run.input is not None}
@@ -131,7 +129,9 @@ class Hand:
         write = Write(self.transaction_id, revision=self._claimed.revision, ended=self._ended)
         moves = self._progress.moves(now=now)
         if self._desk.accepting:
-            write.begun = [self._begin(move) for move in moves if isinstance(move, plan.Start) and self._take_slot(move)]
+            write.begun = [
+                self._begin(move) for move in moves if isinstance(move, plan.Start) and self._take_slot(move)
+            ]
         elif not self._calls:
             write.release, write.wake_in_seconds = True, 0.0
         for move in moves:
@@ -180,7 +180,7 @@ class Hand:
         self._desk.reload(self)
 
     def _on_refused(self, write: Write, *, error: BaseException) -> None:
-        """The database does not take what an attempt gave: that is a failure of the attempt, never a reason to repeat it."""
+        """The database does not take what an attempt gave: the attempt failed, and is not repeated for that."""
         if not write.ended or any(ended.error_code == "UNSTORABLE" for ended in write.ended):
             self._desk.park(self, error=RuntimeError(str(error)))
             return
@@ -286,9 +286,7 @@ class Hand:
 
 def _run_state(run: StoredRun) -> plan.RunState:
     due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > DUE_ALREADY_SECONDS else 0.0
-    return plan.RunState(
-        run.task_id, status=run.status, attempt=run.attempt, budget=run.budget, due_at=due_at
-    )
+    return plan.RunState(run.task_id, status=run.status, attempt=run.attempt, budget=run.budget, due_at=due_at)
 
 
 def _running(begun: Begun) -> plan.RunState:
@@ -311,11 +309,18 @@ def _ended(
     flow_name: str,
 ) -> Ended:
     """The row of an ended attempt."""
-    logged = {} if isinstance(result, outcomes.WorkerLost) else {"request": result.request, "response": result.response}
+    seen = None if isinstance(result, outcomes.WorkerLost) else result
+    request, response = (seen.request, seen.response) if seen else (None, None)
     if isinstance(outcome, outcomes.Succeeded):
         event = LogEvent.SUCCEEDED
         return Ended(
-            run.task_id, attempt=run.attempt, status=RunStatus.SUCCESS, event=event, output=outcome.output, **logged
+            run.task_id,
+            attempt=run.attempt,
+            status=RunStatus.SUCCESS,
+            event=event,
+            output=outcome.output,
+            request=request,
+            response=response,
         )
     failure = outcome.failure
     delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
@@ -331,7 +336,8 @@ def _ended(
         fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=run.task_id, failure=failure),
         task_name=spec.name,
         maybe_executed=failure.maybe_executed,
-        **logged,
+        request=request,
+        response=response,
     )
 
 

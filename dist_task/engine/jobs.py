@@ -40,9 +40,7 @@ def drain(cluster: str) -> None:
         connections.close_all()
 
 
-async def _under_leases(
-    cluster: str, *, should_stop: Callable[[], bool], on_tick: Callable[[int], None]
-) -> None:
+async def _under_leases(cluster: str, *, should_stop: Callable[[], bool], on_tick: Callable[[int], None]) -> None:
     """A worker whose lease ran out drops its work and goes on under a new id, once the database answers."""
     while not should_stop():
         try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -29,11 +32,12 @@ class LeaseKeeper(threading.Thread):
 
     def __init__(self, *, cluster: str, host: str, pid: int) -> None:
         super().__init__(name="lease", daemon=True)
-        self._names = {"cluster": cluster, "host": host, "pid": pid}
+        self._register = partial(leases.register, cluster=cluster, host=host, pid=pid)
         self._stopping = threading.Event()
+        self._bell, self._bell_rope = socket.socketpair()
         self._connection: Any = None
-        self._on_wake: Callable[[], None] = lambda: None
-        self._on_lost: Callable[[], None] = lambda: None
+        self._on_wake: Callable[[], object] = lambda: None
+        self._on_lost: Callable[[], object] = lambda: None
         self._ticked_at: Callable[[], float] = time.monotonic
         self.worker_id = 0
         self.contact_since = 0.0
@@ -43,19 +47,22 @@ class LeaseKeeper(threading.Thread):
         """Takes a new id; raises what psycopg2 raises when the database cannot be reached."""
         asked_at = time.monotonic()
         with self._opened().cursor() as cursor:
-            self.worker_id = leases.register(cursor, lease_seconds=conf.LEASE_SECONDS, **self._names)
+            self.worker_id = self._register(cursor, lease_seconds=conf.LEASE_SECONDS)
         self._held_until = asked_at + conf.LEASE_SECONDS
         self.contact_since = asked_at
         return self.worker_id
 
     def watch(
-        self, *, on_wake: Callable[[], None], on_lost: Callable[[], None], ticked_at: Callable[[], float]
+        self, *, on_wake: Callable[[], object], on_lost: Callable[[], object], ticked_at: Callable[[], float]
     ) -> None:
         self._on_wake, self._on_lost, self._ticked_at = on_wake, on_lost, ticked_at
         self.start()
 
     def stop(self) -> None:
+        """Ends the thread at once; join it afterwards."""
         self._stopping.set()
+        with suppress(OSError):  # it has ended by itself
+            self._bell_rope.send(b".")
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -73,13 +80,16 @@ class LeaseKeeper(threading.Thread):
         if not self._stopping.is_set():
             self._on_lost()
         self._close()
+        self._bell.close()
+        self._bell_rope.close()
 
     def _listen(self) -> None:
         """Hears notifications until it is time to renew."""
         connection = self._opened()
         renew_at = self._held_until - conf.LEASE_SECONDS + conf.RENEW_SECONDS
         while not self._stopping.is_set() and (left := renew_at - time.monotonic()) > 0:
-            if select.select([connection], [], [], min(left, 0.5))[0]:
+            heard = select.select([connection, self._bell], [], [], left)[0]
+            if connection in heard:
                 connection.poll()
                 if connection.notifies:
                     connection.notifies.clear()

@@ -6,6 +6,7 @@ transaction. Of two operators one wins and the other is told.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -37,7 +38,13 @@ def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tran
     runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED))
     now = _database_now()
     _schedule(txn, runs=runs, due_at=now)
-    _log(txn, event=LogEvent.RETRIED, actor=actor, remark=remark, detail={"tasks": [run.task_id for run in runs]})
+    _log(
+        txn,
+        event=LogEvent.RETRIED,
+        actor=actor,
+        remark=remark,
+        detail={"tasks": [run.task_id for run in runs]},
+    )
     _reopen(txn, due_at=now)
     return _committed(txn)
 
@@ -130,9 +137,7 @@ def _locked_exception(exception_id: int) -> tuple[ExceptionRecord, Transaction]:
     return ExceptionRecord.objects.select_related("run", "transaction").get(pk=exception_id), txn
 
 
-def _check_retry(
-    record: ExceptionRecord, *, txn: Transaction, run: TaskRun, policy: RetryPolicy, force: bool
-) -> None:
+def _check_retry(record: ExceptionRecord, *, txn: Transaction, run: TaskRun, policy: RetryPolicy, force: bool) -> None:
     if record.status == ExceptionStatus.HANDLED:
         raise IllegalMove(_already_handled(record))
     if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED) or txn.cancelling:
@@ -189,11 +194,11 @@ def _log(
     event: LogEvent,
     actor: str,
     remark: str,
-    detail: dict[str, object],
+    detail: Mapping[str, object],
     run: TaskRun | None = None,
 ) -> None:
     of = {} if run is None else {"task_id": run.task_id, "op": run.op, "item": run.item, "attempt": run.attempt}
-    verbs.write_log(txn, event=event, actor=actor, message=_checked_remark(remark), detail=detail, **of)
+    verbs.write_log(txn, event=event, actor=actor, message=_checked_remark(remark), detail=dict(detail), **of)
 
 
 def _committed(txn: Transaction) -> Transaction:

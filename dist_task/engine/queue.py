@@ -96,7 +96,7 @@ class DrainCluster:
         return 0
 
     def _report_dead_drains(self) -> None:
-        """What a dead drain held is given back at once; one whose loop has stood still for two leases is killed."""
+        """What a dead drain held is given back at once; one that has stood still for two leases is killed."""
         dead = [entry for entry in self._board.entries() if not _is_alive(entry.pid)]
         if dead:
             logger.warning("Drains died: %s", ", ".join(str(entry.pid) for entry in dead))

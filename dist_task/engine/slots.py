@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -30,11 +31,11 @@ class Slots:
 
     def give_back(self, *, target: str, transaction_id: int) -> None:
         self._used -= 1
-        for counter, key in ((self._targets, target), (self._transactions, transaction_id)):
-            counter[key] -= 1  # type: ignore[index]  # each counter with its own kind of key
-            if not counter[key]:  # type: ignore[index]
-                del counter[key]  # type: ignore[arg-type]
+        _count_down(self._targets, target)
+        _count_down(self._transactions, transaction_id)
 
-    @property
-    def free(self) -> int:
-        return self.total - self._used
+
+def _count_down(counter: Counter[Any], key: object) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

@@ -26,8 +26,21 @@ KEPT_HEADERS = ("Content-Type", "Location", "ETag", "X-Request-Id")
 UNKNOWN_STATUSES = frozenset({502, 504})
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
 FORBIDDEN_HEADERS = frozenset(
-    "host content-length transfer-encoding connection keep-alive upgrade te trailer expect proxy-connection "
-    "proxy-authorization idempotency-key traceparent".split()
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "idempotency-key",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "traceparent",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")

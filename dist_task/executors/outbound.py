@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from django.utils.translation import gettext as _
@@ -69,23 +70,28 @@ def _checked_socket(address_info: tuple[Any, ...]) -> socket.socket:
 
 
 class Outbound:
-    """The HTTP client that http and rpc share; the session is made in the loop that uses it first."""
+    """The HTTP client that http and rpc share: one session for each event loop that uses it."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
     def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None or session.closed:
             connector = aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEPALIVE_SECONDS, socket_factory=_checked_socket
             )
-            self._session = aiohttp.ClientSession(
-                connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+            session = self._sessions[loop] = aiohttp.ClientSession(
+                connector=connector,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
             )
             # aiohttp sends idempotent methods again by itself when a kept connection drops: two policies of
             # retry must not multiply, and a second sending must be an attempt that we count.
-            self._session._retry_connection = False
-        return self._session
+            session._retry_connection = False
+        return session
 
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
@@ -110,13 +116,13 @@ class Outbound:
             return Answer(status=response.status, headers=response.headers, body=content)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Closes the running loop's session."""
+        if session := self._sessions.pop(asyncio.get_running_loop(), None):
+            await session.close()
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
-    """The body after decompression; past the cap the rest is refused: the work has been done, its answer is unusable."""
+    """The body after decompression. Past the cap it is refused: the work was done, its answer is unusable."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)

@@ -107,7 +107,7 @@ def record(cursor: Any, *, worker_id: int, writes: Sequence[Write]) -> list[Writ
 
 
 def _lock(cursor: Any, *, worker_id: int, writes: Sequence[Write]) -> dict[int, int]:
-    """Transaction id to revision, of those that this worker owns. In order of ids, so that two batches cannot deadlock."""
+    """Transaction id to revision, of those that this worker owns. In order of ids: two batches cannot deadlock."""
     cursor.execute(
         """
         SELECT id, revision FROM transactions_transaction

@@ -51,7 +51,7 @@ def harvest(cursor: Any, *, worker_id: int, limit: int) -> Harvest:
 
 
 def claim(cursor: Any, *, worker_id: int, limit: int) -> list[Claimed]:
-    """Due transactions become this worker's, if its own lease is alive; those that it holds and a verb touched come too.
+    """Due transactions become this worker's, if its own lease is alive; those that it holds and a verb touched, too.
 
     `statement_timestamp()` and not `clock_timestamp()`: a volatile function cannot bound the scan of an index.
     """

@@ -9,7 +9,12 @@ from typing import Any
 
 import orjson
 
-COLUMN_OF_STATUS = {"pending": "created", "success": "succeeded", "failed": "failed", "cancelled": "cancelled"}
+COLUMN_OF_STATUS = {
+    "pending": "created",
+    "success": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
 COLUMNS = ("created", "succeeded", "failed", "cancelled", "duration_ms")
 
 

@@ -39,7 +39,8 @@ def retire(cursor: Any, *, worker_id: int) -> int:
     """A worker ends: it gives back what it holds. Returns how many transactions that were."""
     cursor.execute("SELECT id FROM dist_task_worker WHERE id = %s FOR UPDATE", (worker_id,))
     cursor.execute(
-        "UPDATE dist_task_worker SET lease_until = LEAST(lease_until, clock_timestamp()) WHERE id = %s", (worker_id,)
+        "UPDATE dist_task_worker SET lease_until = LEAST(lease_until, clock_timestamp()) WHERE id = %s",
+        (worker_id,),
     )
     return _take_back(cursor, worker_ids=[worker_id])
 
@@ -47,7 +48,7 @@ def retire(cursor: Any, *, worker_id: int) -> int:
 def rescue(cursor: Any) -> int:
     """Takes back what is held by workers whose lease ran out. Returns how many transactions that were.
 
-    The lock on the workers' rows conflicts with that of a claim, so a worker that wakes up late cannot claim in between.
+    The lock on the workers' rows conflicts with that of a claim, so a late riser cannot claim in between.
     """
     cursor.execute(
         """
@@ -79,9 +80,7 @@ def _take_back(cursor: Any, *, worker_ids: list[int]) -> int:
 
 def living_on(cursor: Any, *, host: str) -> list[tuple[int, int]]:
     """(worker id, process id) of the leases that workers of this host hold."""
-    cursor.execute(
-        "SELECT id, pid FROM dist_task_worker WHERE host = %s AND lease_until > clock_timestamp()", (host,)
-    )
+    cursor.execute("SELECT id, pid FROM dist_task_worker WHERE host = %s AND lease_until > clock_timestamp()", (host,))
     return [(row[0], row[1]) for row in cursor.fetchall()]
 
 

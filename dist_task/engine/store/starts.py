@@ -37,7 +37,7 @@ def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any
 
 
 def insert_many(cursor: Any, *, rows: Sequence[tuple[str, str, dict[str, Any]]], actor: str) -> set[str]:
-    """The same for many (instance_id, flow_id, params) with distinct ids; returns the instance_ids that were inserted."""
+    """The same for many (instance_id, flow_id, params) with distinct ids; returns the inserted ones."""
     ids, flows, params = zip(*((row[0], row[1], dumps(row[2])) for row in rows), strict=True)
     cursor.execute(
         """

@@ -12,18 +12,27 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least, Now
 
 from dist_task.models import ExecutionLog, LogEvent, TaskRun
-from dist_task.states import EXCEPTION_MOVES, RUN_MOVES, ExceptionStatus, RunStatus, TransactionStatus, sources
+from dist_task.states import (
+    EXCEPTION_MOVES,
+    RUN_MOVES,
+    ExceptionStatus,
+    RunStatus,
+    TransactionStatus,
+    sources,
+)
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
 
 def lock(transaction_id: int) -> Transaction:
     """The row, locked. Not `FOR UPDATE`: inserting a row that refers to it is no reason to wait."""
-    return Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow").get(pk=transaction_id)
+    return (
+        Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow").get(pk=transaction_id)
+    )
 
 
 def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: datetime) -> int:
-    """Failed or waiting-for-retry runs become due at `due_at`; `budgets` holds the number of the last automatic attempt."""
+    """Failed or waiting-for-retry runs become due at `due_at`; `budgets`: run to its last automatic attempt."""
     runs = TaskRun.objects.filter(pk__in=run_ids).filter(
         Q(status__in=sources(RUN_MOVES, to=RunStatus.PENDING), finished_at__isnull=False) | Q(status=RunStatus.PENDING)
     )
@@ -72,7 +81,8 @@ def ask_to_cancel(transaction: Transaction) -> None:
 
 def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:
     return ExceptionRecord.objects.filter(
-        pk__in=exception_ids, status__in=[*sources(EXCEPTION_MOVES, to=ExceptionStatus.RETRYING), ExceptionStatus.RETRYING]
+        pk__in=exception_ids,
+        status__in=[*sources(EXCEPTION_MOVES, to=ExceptionStatus.RETRYING), ExceptionStatus.RETRYING],
     ).update(status=ExceptionStatus.RETRYING, retry_next_at=retry_next_at)
 
 
@@ -92,8 +102,8 @@ def mark_handled(*, exception_id: int, actor: str, remark: str, resolution: str)
     )
 
 
-def write_log(transaction: Transaction, *, event: LogEvent, actor: str, message: str, detail: dict[str, Any], **of: Any) -> None:
+def write_log(
+    transaction: Transaction, *, event: LogEvent, actor: str, message: str, detail: dict[str, Any], **of: Any
+) -> None:
     """One append-only row: who, when, why, before and after. `of` names the task run where there is one."""
-    ExecutionLog.objects.create(
-        transaction=transaction, event=event, actor=actor, message=message, detail=detail, **of
-    )
+    ExecutionLog.objects.create(transaction=transaction, event=event, actor=actor, message=message, detail=detail, **of)

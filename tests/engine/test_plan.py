@@ -1,0 +1,138 @@
+"""What a transaction does next, from a definition and the state of its runs."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dist_task.engine.plan import Finish, Progress, RunState, Start, Wait, plan
+from flows.definition import FlowDefinition
+
+
+def definition(graph: dict[str, list[str]], **options: Any) -> FlowDefinition:
+    tasks = [
+        {"id": task_id, "type": "noop", "depends_on": depends_on, **options.get(task_id, {})}
+        for task_id, depends_on in graph.items()
+    ]
+    return FlowDefinition.parse({"tasks": tasks}, registry={}, kinds={"noop": lambda config: []})
+
+
+DIAMOND: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+AUTO = {"retry": {"strategy": "auto", "max_attempts": 2, "interval": 1}}
+
+
+def run(task_id: str, status: str, *, attempt: int = 1, budget: int = 1, due_at: float = 0.0) -> RunState:
+    return RunState(task_id, status=status, attempt=attempt, budget=budget, due_at=due_at)
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([], [Start("a", attempt=1, budget=1)]),
+        ([run("a", "running")], []),
+        ([run("a", "success")], [Start("b", attempt=1, budget=1), Start("c", attempt=1, budget=1)]),
+        ([run("a", "skipped")], [Start("b", attempt=1, budget=1), Start("c", attempt=1, budget=1)]),
+        ([run("a", "failed")], [Finish("failed")]),
+        ([run("a", "success"), run("b", "success"), run("c", "running")], []),
+        ([run("a", "success"), run("b", "failed"), run("c", "running")], []),
+        ([run("a", "success"), run("b", "failed"), run("c", "success")], [Finish("failed")]),
+        ([run("a", "success"), run("b", "success"), run("c", "success")], [Start("d", attempt=1, budget=1)]),
+        ([run(each, "success") for each in "abcd"], [Finish("success")]),
+        ([run("a", "pending", due_at=10.0)], [Wait(10.0)]),
+        ([run("a", "pending", due_at=5.0)], [Start("a", attempt=2, budget=2)]),
+        ([run("a", "pending", due_at=5.0, attempt=2, budget=7)], [Start("a", attempt=3, budget=7)]),
+        ([run("a", "waiting")], []),
+    ],
+)
+def test_the_next_moves_of_a_diamond(runs: list[RunState], expected: list[object]) -> None:
+    assert plan(definition(DIAMOND), runs=runs, now=5.0) == expected
+
+
+def test_a_flow_without_tasks_succeeds() -> None:
+    assert plan(definition({}), runs=[]) == [Finish("success")]
+
+
+def test_the_first_start_has_the_budget_of_its_policy() -> None:
+    assert plan(definition({"a": []}, a=AUTO), runs=[]) == [Start("a", attempt=1, budget=3)]
+
+
+def test_a_failed_optional_task_lets_the_flow_go_on() -> None:
+    flow = definition({"a": [], "b": ["a"]}, a={"optional": True})
+
+    assert plan(flow, runs=[run("a", "failed")]) == [Start("b", attempt=1, budget=1)]
+    assert plan(flow, runs=[run("a", "failed"), run("b", "success")]) == [Finish("success")]
+
+
+def test_a_retry_that_waits_does_not_hold_up_another_branch() -> None:
+    runs = [run("a", "success"), run("b", "pending", due_at=99.0)]
+
+    assert plan(definition(DIAMOND), runs=runs, now=5.0) == [Start("c", attempt=1, budget=1)]
+
+
+def test_nothing_starts_while_it_is_being_cancelled() -> None:
+    runs = [run("a", "success")]
+
+    assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [Finish("cancelled")]
+    assert plan(definition(DIAMOND), runs=[*runs, run("b", "running")], cancelling=True) == []
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> dict[str, list[str]]:
+    size = draw(st.integers(0, 12))
+    names = [f"t{index}" for index in range(size)]
+    return {
+        name: draw(st.lists(st.sampled_from(names[:index]), unique=True, max_size=4)) if index else []
+        for index, name in enumerate(names)
+    }
+
+
+@given(graph=graphs(), seed=st.integers(0, 10_000))
+def test_random_graphs_run_in_order_in_parallel_and_to_an_end(graph: dict[str, list[str]], seed: int) -> None:
+    """Attempts end in any order, some fail; the incremental answer equals the one counted anew at each step."""
+    chance = random.Random(seed)
+    flow = definition(graph)
+    progress = Progress.of(flow, runs=())
+    done: dict[str, str] = {}
+    running: set[str] = set()
+    for _ in range(2 * len(graph) + 1):
+        moves = progress.moves(now=0.0)
+        assert _as_set(moves) == _as_set(plan(flow, runs=list(progress.runs.values())))
+        if moves and isinstance(moves[0], Finish):
+            break
+        _start_all(moves, progress=progress, graph=graph, done=done, running=running)
+        ended = chance.choice(sorted(running))
+        running.discard(ended)
+        done[ended] = "failed" if chance.random() < 0.2 else "success"
+        progress.see(run(ended, done[ended]))
+
+    blocked = {task for task in graph if task not in done}
+    assert not running
+    assert all(any(done.get(each) != "success" for each in graph[task]) for task in blocked)
+    assert moves == [Finish("success" if set(done.values()) <= {"success"} and not blocked else "failed")]
+
+
+def _start_all(
+    moves: list[Any],
+    *,
+    progress: Progress,
+    graph: dict[str, list[str]],
+    done: dict[str, str],
+    running: set[str],
+) -> None:
+    startable = {
+        task for task in graph if task not in done and all(done.get(each) == "success" for each in graph[task])
+    }
+    for move in moves:
+        assert all(done.get(each) == "success" for each in graph[move.task_id])
+        assert move.task_id not in running
+        running.add(move.task_id)
+        progress.see(run(move.task_id, "running"))
+    assert running == startable, "every task that can run does run, side by side"
+
+
+def _as_set(moves: list[Any]) -> set[Any]:
+    return set(moves)
