@@ -131,7 +131,7 @@ class DrainCluster:
         return [entry for entry in self._board.entries() if entry.ticked_at > oldest]
 
     def _forget_the_dead(self) -> None:
-        """Workers of this host whose process is gone held what nobody works on; messages to dead clusters are removed."""
+        """Gives back what workers of this host held whose process is gone; removes messages to dead clusters."""
         with connections["default"].cursor() as cursor:
             living = leases.living_on(cursor, host=host_name())
         dead = [worker_id for worker_id, pid in living if not _is_alive(pid)]

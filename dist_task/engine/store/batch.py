@@ -154,7 +154,8 @@ def _end(cursor: Any, *, writes: Sequence[Write]) -> set[int]:
         WITH e AS (SELECT * FROM jsonb_to_recordset(%s::jsonb) AS {ENDED_COLUMNS}),
         ended AS (
             UPDATE dist_task_taskrun r
-            SET status = CASE WHEN e.status = 'pending' AND r.attempt >= r.attempt_budget THEN 'failed' ELSE e.status END,
+            SET status = CASE WHEN e.status = 'pending' AND r.attempt >= r.attempt_budget THEN 'failed'
+                    ELSE e.status END,
                 output = e.output, error_code = e.error_code, error_message = e.error_message,
                 maybe_executed = r.maybe_executed OR e.maybe_executed,
                 due_at = clock_timestamp() + e.delay * interval '1 second',
@@ -166,7 +167,8 @@ def _end(cursor: Any, *, writes: Sequence[Write]) -> set[int]:
             RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, e.*
         ), logged AS (
             INSERT INTO dist_task_executionlog
-                (transaction_id, task_id, op, item, attempt, event, message, error_code, request, response, started_at, at)
+                (transaction_id, task_id, op, item, attempt, event, message, error_code, request, response,
+                 started_at, at)
             SELECT transaction_id, task_id, op, item, attempt, event, error_message, error_code, request, response,
                    started_at, GREATEST(clock_timestamp(), started_at)
             FROM ended

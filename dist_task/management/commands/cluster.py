@@ -13,7 +13,6 @@ from dist_task.engine.queue import DrainCluster
 class Command(BaseCommand):
     help = "Runs a cluster of workers until SIGTERM or Ctrl-C; exits with 70 when it hangs and must be started anew."
 
-
     def handle(self, *args: Any, **options: Any) -> None:
         code = DrainCluster().run()
         if code:

@@ -1,0 +1,249 @@
+"""Leases, fences and the group commit, on the database itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from dist_task.database import connect
+from dist_task.engine.rescue import report_deaths, rescue
+from dist_task.engine.store import batch, claims, counts, leases
+from dist_task.engine.store.batch import Begun, Ended, Write, Written
+from dist_task.models import ExecutionLog, StatDelta, StatRollup, TaskRun, Worker
+from exceptions_app.models import ExceptionRecord
+from transactions.models import Transaction
+
+from .conftest import begin, finished, make_flow, stored
+from .service import Service
+from .test_transactions_run import http
+from .worker import WorkerThread, wait_for
+
+NOOP = {"id": "a", "type": "noop"}
+SUCCESS = Ended("a", attempt=1, status="success", event="succeeded", output={"ok": 1})
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def cursor() -> Iterator[Any]:
+    with connection.cursor() as cursor:
+        yield cursor
+
+
+def register(cursor: Any, *, lease_seconds: float = 60) -> int:
+    return leases.register(cursor, cluster="test", host="elsewhere", pid=1, lease_seconds=lease_seconds)
+
+
+def end_lease(worker_id: int) -> None:
+    Worker.objects.filter(pk=worker_id).update(lease_until="2020-01-01T00:00Z")
+
+
+def claimed_by(cursor: Any, worker_id: int) -> list[str]:
+    return [each.instance_id for each in claims.claim(cursor, worker_id=worker_id, limit=100)]
+
+
+def write(txn: Transaction, **what: Any) -> Write:
+    return Write(txn.pk, revision=what.pop("revision", txn.revision), **what)
+
+
+def started_run(cursor: Any, worker_id: int) -> Transaction:
+    """A transaction that this worker holds, with attempt 1 of its task in flight."""
+    txn = stored(begin(make_flow(NOOP)))
+    claimed_by(cursor, worker_id)
+    begun = write(txn, begun=[Begun("a", attempt=1, budget=1, input={})])
+    assert batch.record(cursor, worker_id=worker_id, writes=[begun]) == [Written()]
+    return txn
+
+
+def test_what_one_worker_claims_another_does_not_get(cursor: Any) -> None:
+    first, second = register(cursor), register(cursor)
+    instance_id = begin(make_flow(NOOP))
+
+    assert claimed_by(cursor, first) == [instance_id]
+    assert claimed_by(cursor, second) == []
+    assert (stored(instance_id).owner, stored(instance_id).status) == (first, "running")
+
+
+def test_a_worker_without_a_living_lease_claims_nothing_and_never_renews(cursor: Any) -> None:
+    worker_id = register(cursor)
+    begin(make_flow(NOOP))
+    end_lease(worker_id)
+
+    assert claimed_by(cursor, worker_id) == []
+    assert not leases.renew(cursor, worker_id=worker_id, lease_seconds=60)
+
+
+def test_what_is_not_due_is_not_claimed_but_announced(cursor: Any) -> None:
+    worker_id = register(cursor)
+    txn = stored(begin(make_flow(NOOP)))
+    cursor.execute(
+        "UPDATE transactions_transaction SET wake_at = now() + interval '1 hour' WHERE id = %s", [txn.pk]
+    )
+
+    harvest = claims.harvest(cursor, worker_id=worker_id, limit=10)
+
+    assert harvest.claimed == []
+    assert harvest.next_due_in_seconds is not None and 3_500 < harvest.next_due_in_seconds <= 3_600
+
+
+def test_a_late_result_of_a_stale_worker_changes_nothing_but_the_log(cursor: Any) -> None:
+    stale, living = register(cursor), register(cursor)
+    txn = started_run(cursor, stale)
+    end_lease(stale)
+    assert rescue() == 1
+    assert claimed_by(cursor, living) == [txn.instance_id]
+
+    late = batch.record(cursor, worker_id=stale, writes=[write(txn, ended=[SUCCESS], release=True, finish="success")])
+
+    assert late == [Written(fenced=True, stale=True)]
+    assert TaskRun.objects.get(transaction=txn).status == "running"
+    assert stored(txn.instance_id).status == "running"
+    assert list(ExecutionLog.objects.filter(transaction=txn).values_list("event", flat=True)) == ["rescued", "fenced"]
+
+
+def test_a_result_is_written_once(cursor: Any) -> None:
+    worker_id = register(cursor)
+    txn = started_run(cursor, worker_id)
+
+    first = batch.record(cursor, worker_id=worker_id, writes=[write(txn, ended=[SUCCESS])])
+    again = batch.record(cursor, worker_id=worker_id, writes=[write(txn, ended=[SUCCESS])])
+
+    assert (first, again) == ([Written()], [Written(stale=True)])
+    assert ExecutionLog.objects.filter(transaction=txn, event="succeeded").count() == 1
+
+
+def test_a_raised_revision_keeps_results_and_refuses_starts_and_the_end(cursor: Any) -> None:
+    worker_id = register(cursor)
+    txn = started_run(cursor, worker_id)
+    Transaction.objects.filter(pk=txn.pk).update(revision=7)
+
+    written = batch.record(
+        cursor,
+        worker_id=worker_id,
+        writes=[write(txn, ended=[SUCCESS], begun=[Begun("b", attempt=1, budget=1, input={})])],
+    )
+
+    assert written == [Written(stale=True)]
+    assert list(TaskRun.objects.filter(transaction=txn).values_list("task_id", "status")) == [("a", "success")]
+
+
+def test_an_attempt_does_not_begin_twice(cursor: Any) -> None:
+    worker_id = register(cursor)
+    txn = started_run(cursor, worker_id)
+    begun = [Begun("a", attempt=1, budget=1, input={})]
+
+    assert batch.record(cursor, worker_id=worker_id, writes=[write(txn, begun=begun)]) == [Written(stale=True)]
+
+
+def test_an_attempt_that_a_dead_worker_left_is_unknown_and_not_repeated(
+    cursor: Any, start_worker: Any
+) -> None:
+    dead = register(cursor)
+    txn = started_run(cursor, dead)
+    end_lease(dead)
+    rescue()
+
+    start_worker()
+
+    assert finished(txn.instance_id).status == "failed"
+    record = ExceptionRecord.objects.get(transaction=txn)
+    assert (record.status, record.outcome, record.error_code) == ("open", "unknown", "WORKER_LOST")
+    assert TaskRun.objects.get(transaction=txn).maybe_executed
+
+
+def test_a_reported_death_gives_back_at_once(cursor: Any) -> None:
+    worker_id = register(cursor, lease_seconds=3_600)
+    instance_id = begin(make_flow(NOOP))
+    claimed_by(cursor, worker_id)
+
+    assert report_deaths([worker_id]) == 1
+
+    assert stored(instance_id).owner is None
+    assert not leases.renew(cursor, worker_id=worker_id, lease_seconds=60)
+
+
+def test_the_living_are_not_rescued_from(cursor: Any) -> None:
+    begin(make_flow(NOOP))
+    claimed_by(cursor, register(cursor))
+
+    assert rescue() == 0
+
+
+def test_a_worker_that_loses_its_lease_drops_its_work_and_another_goes_on(
+    start_worker: Any, service: Service
+) -> None:
+    gate = service.hold("/a")
+    retry = {"strategy": "auto", "max_attempts": 3, "interval": 0}
+    first: WorkerThread = start_worker()
+    instance_id = begin(make_flow(http("a", service, retry=retry)))
+    service.began["/a"].wait(30)
+
+    end_lease(stored(instance_id).owner or 0)
+    wait_for(lambda: first.error is not None)
+    rescue()
+    gate.set()
+    start_worker()
+
+    assert finished(instance_id).status == "success"
+    assert TaskRun.objects.get(transaction__instance_id=instance_id).attempt == 2
+    assert len({call.headers["idempotency-key"] for call in service.calls}) == 1
+
+
+def test_results_survive_connections_that_are_cut_under_the_worker(
+    worker: WorkerThread, service: Service
+) -> None:
+    gate = service.hold("/a")
+    flow = make_flow(http("a", service), http("b", service, "a"))
+    ids = [begin(flow) for _ in range(10)]
+    wait_for(lambda: TaskRun.objects.filter(status="running").count() == 10)
+
+    cut = connect(autocommit=True)
+    with cut.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)",
+            [connection.connection.info.backend_pid],
+        )
+    cut.close()
+    gate.set()
+
+    assert {finished(instance_id).status for instance_id in ids} == {"success"}
+    assert len(service.calls) == 20, "no call was repeated because its record got lost"
+
+
+def test_a_transaction_that_the_engine_cannot_read_is_put_aside_and_delays_nobody(worker: WorkerThread) -> None:
+    broken = make_flow(NOOP)
+    type(broken).objects.filter(pk=broken.pk).update(definition="not json")
+    poison = begin(broken)
+
+    healthy = begin(make_flow(NOOP))
+
+    assert finished(healthy).status == "success"
+    wait_for(lambda: ExecutionLog.objects.filter(event="parked").exists())
+    assert stored(poison).owner is None
+    assert stored(poison).wake_at is not None, "it is looked at again"
+
+
+def test_folding_keeps_the_sums(cursor: Any) -> None:
+    flow = make_flow(NOOP)
+    for _ in range(3):
+        begin(flow)
+
+    counts.fold(cursor)
+    begin(flow)
+    counts.fold(cursor)
+
+    assert StatDelta.objects.count() == 0
+    assert sum(StatRollup.objects.filter(flow=flow).values_list("created", flat=True)) == 4
+
+
+def test_the_claim_reads_the_index_of_what_is_due(cursor: Any) -> None:
+    cursor.execute("SET LOCAL enable_seqscan = off")
+    cursor.execute(
+        "EXPLAIN SELECT id FROM transactions_transaction WHERE wake_at <= statement_timestamp()"
+        " ORDER BY wake_at LIMIT 10"
+    )
+
+    assert "transaction_due" in "\n".join(row[0] for row in cursor.fetchall())
