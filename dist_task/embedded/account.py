@@ -98,9 +98,7 @@ def can_reach(account: Account, *, folder: Path, program: str) -> bool:
         return True
     try:
         return (
-            run_as(
-                account, command=["/bin/sh", "-c", 'cd "$0" && "$1" --version', str(folder), program]
-            ).returncode
+            run_as(account, command=["/bin/sh", "-c", 'cd "$0" && "$1" --version', str(folder), program]).returncode
             == 0
         )
     except OSError:

@@ -37,9 +37,7 @@ def find_binaries() -> Binaries:
         )
     found = Binaries(site=Path(places[0]).parent)
     if not Path(found.program("postgres")).exists():
-        raise Trouble(
-            f"The package {PACKAGE} has no PostgreSQL {MAJOR}: run `pip install -r requirements.txt`."
-        )
+        raise Trouble(f"The package {PACKAGE} has no PostgreSQL {MAJOR}: run `pip install -r requirements.txt`.")
     return found
 
 

@@ -95,9 +95,7 @@ def _spawn_keeper(layout: Layout) -> str:
     try:
         subprocess.run(command, env=keeper_environment(), check=False, stdin=subprocess.DEVNULL)
     except OSError as error:
-        raise Trouble(
-            f"The keeper of the embedded PostgreSQL cannot be started: {error.strerror}."
-        ) from error
+        raise Trouble(f"The keeper of the embedded PostgreSQL cannot be started: {error.strerror}.") from error
     return name
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from dist_task.embedded.account import Account, can_reach, choose_account, run_as
 from dist_task.embedded.binaries import MAJOR, Binaries, copy_binaries, find_binaries
@@ -14,6 +16,7 @@ from dist_task.embedded.layout import DATABASE, SUPERUSER, Layout, Trouble, expl
 
 SHARED_PLACES = (Path("/var/lib/dist_task"), Path("/var/tmp/dist_task"))  # noqa: S108  # owner and mode are checked
 SOCKET_PATH_LIMIT = 100
+LOG_LIMIT = 10_000_000
 SETTINGS = {
     "shared_buffers": "128MB",
     "max_connections": "60",
@@ -80,9 +83,7 @@ def _locate(layout: Layout) -> Cluster:
     with contextlib.suppress(FileNotFoundError):
         home = Path(layout.elsewhere_file.read_text().strip())
         account = choose_account(cluster=home)
-        return Cluster(
-            home=home, account=account, binaries=_runnable(binaries, account=account, folder=home.parent)
-        )
+        return Cluster(home=home, account=account, binaries=_runnable(binaries, account=account, folder=home.parent))
     account = choose_account(cluster=layout.cluster)
     if can_reach(account, folder=layout.folder, program="true"):
         return Cluster(
@@ -131,9 +132,7 @@ def _create(cluster: Cluster, *, layout: Layout) -> None:
 
     draft = cluster.home / "data.draft"
     if cluster.data.exists():
-        raise Trouble(
-            f"{cluster.data} exists but is no PostgreSQL data folder: move it away and start again."
-        )
+        raise Trouble(f"{cluster.data} exists but is no PostgreSQL data folder: move it away and start again.")
     if draft.exists():
         shutil.rmtree(draft)
     password = secrets.token_urlsafe(32)
@@ -154,7 +153,7 @@ def _initdb(cluster: Cluster, *, draft: Path, password_file: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _password_for(cluster: Cluster, *, password: str):  # type: ignore[no-untyped-def]  # a generator of Path
+def _password_for(cluster: Cluster, *, password: str) -> Iterator[Path]:
     """A file that only initdb's user can read, for as long as initdb runs."""
     import tempfile
 
@@ -170,8 +169,8 @@ def _password_for(cluster: Cluster, *, password: str):  # type: ignore[no-untype
 
 def _run(cluster: Cluster, *, layout: Layout, command: list[str], stdin: str = "") -> None:
     done = run_as(cluster.account, command=command, stdin=stdin)
-    with open(layout.log_file, "a") as log:
-        log.write(done.stderr)
+    with open_log(layout.log_file) as log:
+        log.write(done.stderr.encode())
     if done.returncode == 0:
         return
     if "No space left on device" in done.stderr:
@@ -189,9 +188,14 @@ def _check(cluster: Cluster, *, layout: Layout) -> None:
             "and load the dump (script/restore)."
         )
     if not layout.password_file.exists():
-        raise Trouble(
-            f"{layout.password_file} is missing: bring it back, or move {cluster.home} away and start again."
-        )
+        raise Trouble(f"{layout.password_file} is missing: bring it back, or move {cluster.home} away and start again.")
+
+
+def open_log(path: Path) -> BinaryIO:
+    """The server's log, begun anew (keeping the last one) when it has become long."""
+    if path.exists() and path.stat().st_size > LOG_LIMIT:
+        path.replace(path.with_suffix(".log.1"))
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def fsync_is_off() -> bool:

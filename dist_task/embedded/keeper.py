@@ -20,7 +20,7 @@ from typing import Literal
 
 from dist_task.embedded.account import child_setup, server_environment
 from dist_task.embedded.alarm import Alarm
-from dist_task.embedded.cluster import Cluster, fsync_is_off, open_cluster, socket_folder
+from dist_task.embedded.cluster import Cluster, fsync_is_off, open_cluster, open_log, socket_folder
 from dist_task.embedded.layout import Layout, ServerState, Trouble, explain, open_lock, try_lock
 
 LINGER_SECONDS = 2.0
@@ -31,7 +31,6 @@ DISPEL_SECONDS = 6.0
 TROUBLE_STATUS = 3
 LONGEST_PAUSE_SECONDS = 5.0
 STARTS_BEFORE_FAILED = 6
-LOG_LIMIT = 10_000_000
 
 
 @dataclass(slots=True)
@@ -91,9 +90,7 @@ class Keeper:
         sockets: Path | None = None,
         message: str = "",
     ) -> None:
-        state = ServerState(
-            keeper=self.name, status=status, socket_folder=str(sockets or ""), message=message
-        )
+        state = ServerState(keeper=self.name, status=status, socket_folder=str(sockets or ""), message=message)
         if state != self.published:
             self.layout.publish(state)
             self.published = state
@@ -146,10 +143,7 @@ class Keeper:
         except OSError:
             return False
         return bool(
-            self.process
-            and len(lines) >= 8
-            and lines[0] == str(self.process.pid)
-            and lines[7].strip() == "ready"
+            self.process and len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
         )
 
     def _unused(self) -> bool:
@@ -200,13 +194,6 @@ def server_command(cluster: Cluster, *, sockets: Path) -> list[str]:
         settings |= {"fsync": "off", "full_page_writes": "off"}
     command = [cluster.binaries.program("postgres"), "-D", str(cluster.data)]
     return command + [argument for item in settings.items() for argument in ("-c", "=".join(item))]
-
-
-def open_log(path: Path):  # type: ignore[no-untyped-def]  # an open file
-    """The server's log, begun anew (keeping the last one) when it has become long."""
-    if path.exists() and path.stat().st_size > LOG_LIMIT:
-        path.replace(path.with_suffix(".log.1"))
-    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def why_it_died(layout: Layout, *, cluster: Cluster) -> str:
