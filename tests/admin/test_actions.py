@@ -30,9 +30,7 @@ def test_asking_changes_nothing_and_says_what_would_happen(root: Client, record:
     assert record.status == "open"
 
 
-def test_an_exception_is_handled_with_who_and_why(
-    sign_in: Callable[..., Client], record: ExceptionRecord
-) -> None:
+def test_an_exception_is_handled_with_who_and_why(sign_in: Callable[..., Client], record: ExceptionRecord) -> None:
     operator = sign_in("operator")
 
     answer = operator.post(
@@ -64,9 +62,7 @@ def test_each_row_has_its_own_result(root: Client, flow: Flow) -> None:
     first, second = rows.fail_one("a", flow=flow), rows.fail_one("b", flow=flow)
     root.post(reverse(INBOX), confirmed("handle", first.pk, resolution="ignored"))
 
-    answer = root.post(
-        reverse(INBOX) + "?status=all", confirmed("handle", first.pk, second.pk, resolution="ignored")
-    )
+    answer = root.post(reverse(INBOX) + "?status=all", confirmed("handle", first.pk, second.pk, resolution="ignored"))
 
     text = answer.content.decode()
     assert "1 done, 1 refused" in text
@@ -107,9 +103,7 @@ def test_a_success_can_neither_be_retried_nor_cancelled(root: Client, flow: Flow
 
 
 @pytest.mark.parametrize("role", ["viewer", "submitter", "author"])
-@pytest.mark.parametrize(
-    ("address", "action"), [(INBOX, "retry"), (INBOX, "handle"), (TRANSACTIONS, "cancel")]
-)
+@pytest.mark.parametrize(("address", "action"), [(INBOX, "retry"), (INBOX, "handle"), (TRANSACTIONS, "cancel")])
 def test_those_who_only_look_are_refused(
     role: str, address: str, action: str, sign_in: Callable[..., Client], record: ExceptionRecord
 ) -> None:

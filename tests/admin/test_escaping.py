@@ -18,9 +18,7 @@ def hostile_rows(record: ExceptionRecord) -> ExceptionRecord:
     """As if a service had answered with it, a client had sent it, and an operator had written it."""
     evil = {HOSTILE: [HOSTILE]}
     Transaction.objects.filter(pk=record.transaction_id).update(params=evil, created_by=HOSTILE)
-    TaskRun.objects.filter(transaction=record.transaction_id).update(
-        input=evil, output=evil, error_message=HOSTILE
-    )
+    TaskRun.objects.filter(transaction=record.transaction_id).update(input=evil, output=evil, error_message=HOSTILE)
     ExecutionLog.objects.filter(transaction=record.transaction_id).update(
         message=HOSTILE, request=evil, response=evil, detail=evil, actor=HOSTILE, error_code=HOSTILE
     )

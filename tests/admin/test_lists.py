@@ -80,9 +80,7 @@ def test_the_inbox_opens_with_what_needs_a_person(root: Client, flow: Flow) -> N
     )
 
     text = root.get(reverse("admin:exceptions_app_exceptionrecord_changelist")).content.decode()
-    handled = root.get(
-        reverse("admin:exceptions_app_exceptionrecord_changelist") + "?status=handled"
-    ).content.decode()
+    handled = root.get(reverse("admin:exceptions_app_exceptionrecord_changelist") + "?status=handled").content.decode()
 
     assert waiting.transaction.instance_id in text
     assert "done_1" not in text

@@ -69,9 +69,7 @@ def test_a_superuser_cannot_add_an_engine_row(page: str, root: Client) -> None:
 
 
 @pytest.mark.parametrize("verb", ["change", "delete"])
-def test_a_superuser_cannot_change_or_delete_an_engine_row(
-    verb: str, root: Client, record: ExceptionRecord
-) -> None:
+def test_a_superuser_cannot_change_or_delete_an_engine_row(verb: str, root: Client, record: ExceptionRecord) -> None:
     for page, pk in (
         ("exceptions_app_exceptionrecord", record.pk),
         ("transactions_transaction", record.transaction_id),
@@ -114,9 +112,7 @@ def test_the_policy_allows_no_inline_code(root: Client, record: ExceptionRecord)
 
 
 @pytest.mark.parametrize("page", LISTS)
-def test_a_page_has_no_inline_script_style_or_handler(
-    page: str, root: Client, record: ExceptionRecord
-) -> None:
+def test_a_page_has_no_inline_script_style_or_handler(page: str, root: Client, record: ExceptionRecord) -> None:
     text = root.get(reverse(f"admin:{page}_changelist") + "?status=all&live=all").content.decode()
 
     assert "<style" not in text

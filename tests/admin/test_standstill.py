@@ -66,9 +66,7 @@ def test_a_failed_transaction_leads_to_its_exception(root: Client, record: Excep
     answer = root.get(reverse("admin:transactions_transaction_change", args=(record.transaction_id,)))
 
     assert b"1 exception needs a person." in answer.content
-    assert (
-        reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,)).encode() in answer.content
-    )
+    assert reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,)).encode() in answer.content
 
 
 def test_tasks_are_shown_in_the_order_of_the_definition(root: Client, db: None) -> None:

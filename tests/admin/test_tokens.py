@@ -75,7 +75,4 @@ def test_an_admin_neither_makes_a_superuser_nor_a_superusers_token(sign_in: Call
     robot.refresh_from_db()
     assert refused.status_code == 403
     assert not robot.is_superuser
-    assert (
-        admin.post(reverse("admin:auth_user_change", args=(root.pk,)), {"username": "mine"}).status_code
-        == 403
-    )
+    assert admin.post(reverse("admin:auth_user_change", args=(root.pk,)), {"username": "mine"}).status_code == 403
