@@ -85,9 +85,7 @@ def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
 
 def _handle(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
     actor = request.user.get_username()
-    after = verbs.handle_exception(
-        record.pk, actor=actor, remark=values["remark"], resolution=values["resolution"]
-    )
+    after = verbs.handle_exception(record.pk, actor=actor, remark=values["remark"], resolution=values["resolution"])
     return gettext("handled: %(resolution)s") % {"resolution": after.get_resolution_display()}
 
 
@@ -106,8 +104,7 @@ HANDLE = Operation(
     action="handle",
     title=_("Handle exceptions"),
     consequence=_(
-        "Each exception is closed with your remark. Nothing runs; automatic retries that are left "
-        "are stopped."
+        "Each exception is closed with your remark. Nothing runs; automatic retries that are left are stopped."
     ),
     apply=_handle,
     describe=_error_of,

@@ -66,9 +66,7 @@ class FlowAdmin(BoundedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("definition", "task_definitions")
 
-    def get_form(
-        self, request: HttpRequest, obj: Flow | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
+    def get_form(self, request: HttpRequest, obj: Flow | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
             return super().get_form(request, obj, change=change, **{**kwargs, "form": FlowForm})
         form: Any = super().get_form(request, obj, change=change, **{**kwargs, "form": RegisterFlowForm})
@@ -112,9 +110,7 @@ class FlowAdmin(BoundedAdmin):
     def active(self, flow: Flow) -> str:
         if flow.deleted_at:
             return badge("cancelled", word=gettext("deleted"))
-        return (
-            badge("yes", word=gettext("active")) if flow.is_active else badge("no", word=gettext("inactive"))
-        )
+        return badge("yes", word=gettext("active")) if flow.is_active else badge("no", word=gettext("inactive"))
 
     @admin.display(description=_("description"))
     def about(self, flow: Flow) -> str:
@@ -149,9 +145,7 @@ class FlowAdmin(BoundedAdmin):
 
     def _switch(self, request: HttpRequest, *, rows: QuerySet[Any], is_active: bool) -> None:
         changed = list(rows.filter(deleted_at=None).exclude(is_active=is_active))
-        Flow.objects.filter(pk__in=[flow.pk for flow in changed]).update(
-            is_active=is_active, updated_at=Now()
-        )
+        Flow.objects.filter(pk__in=[flow.pk for flow in changed]).update(is_active=is_active, updated_at=Now())
         for flow in changed:
             self.log_change(request, flow, "activated" if is_active else "deactivated")
         text = ngettext("%(n)d flow changed", "%(n)d flows changed", len(changed)) % {"n": len(changed)}

@@ -64,16 +64,12 @@ def _state_of(txn: Any) -> str:
 
 
 def _retry(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
-    after = verbs.retry_transaction(
-        txn.instance_id, actor=request.user.get_username(), remark=values["remark"]
-    )
+    after = verbs.retry_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
     return gettext("retried; it is %(status)s now") % {"status": after.get_status_display()}
 
 
 def _cancel(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
-    after = verbs.cancel_transaction(
-        txn.instance_id, actor=request.user.get_username(), remark=values["remark"]
-    )
+    after = verbs.cancel_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
     if after.cancelling:
         return gettext("it ends as cancelled once its attempts in flight have ended")
     return gettext("it is %(status)s now") % {"status": after.get_status_display()}

@@ -67,9 +67,7 @@ class ConsoleSite(admin.AdminSite):
             try:
                 return view(request, *args, **kwargs)
             except PermissionDenied as error:
-                return self._refusal(
-                    request, status=403, sentence=str(error) or _("You may not see or do this.")
-                )
+                return self._refusal(request, status=403, sentence=str(error) or _("You may not see or do this."))
             except Http404:
                 return self._refusal(request, status=404, sentence=_("There is nothing at this address."))
 

@@ -46,9 +46,7 @@ def why(standing: Standing) -> Reason:
         return _needs_person(standing)
     if standing.status == "failed":
         return Reason("final", _("It has failed and no exception is open; retry it, or leave it as it is."))
-    return Reason(
-        "limbo", _("Nothing will wake it and no exception is open. Retry or cancel it, and report this.")
-    )
+    return Reason("limbo", _("Nothing will wake it and no exception is open. Retry or cancel it, and report this."))
 
 
 def _needs_person(standing: Standing) -> Reason:
