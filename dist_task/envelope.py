@@ -116,9 +116,7 @@ def describe(error: Exception) -> Failure | None:
     if isinstance(error, UnreadablePostError | RequestAborted):
         return Failure(400, gettext("The body of the request could not be read."))
     if isinstance(error, SuspiciousOperation):
-        return Failure(
-            400, gettext("The request is not acceptable: %(why)s") % {"why": shown(error, length=200)}
-        )
+        return Failure(400, gettext("The request is not acceptable: %(why)s") % {"why": shown(error, length=200)})
     return None
 
 
@@ -141,15 +139,11 @@ def of_framework(error: APIException) -> Failure:
 
 def invalid(errors: list[dict[str, str]]) -> Failure:
     """400: every error in `data`, the first few in the message."""
-    sentences = [
-        f"{each['field']}: {each['message']}" if each["field"] else each["message"] for each in errors
-    ]
+    sentences = [f"{each['field']}: {each['message']}" if each["field"] else each["message"] for each in errors]
     message = "; ".join(sentences[:QUOTED_ERRORS])
     more = len(sentences) - QUOTED_ERRORS
     if more > 0:
-        message += "; " + ngettext("and %(more)d more problem", "and %(more)d more problems", more) % {
-            "more": more
-        }
+        message += "; " + ngettext("and %(more)d more problem", "and %(more)d more problems", more) % {"more": more}
     return Failure(400, message, errors=errors[:MOST_ERRORS])
 
 
@@ -179,9 +173,7 @@ def new_error_id() -> str:
 
 
 def respond(failure: Failure) -> HttpResponse:
-    return HttpResponse(
-        dump(failure.body), status=failure.code, content_type=JSON, headers=dict(failure.headers)
-    )
+    return HttpResponse(dump(failure.body), status=failure.code, content_type=JSON, headers=dict(failure.headers))
 
 
 # -- outside of views: named in urls.py and in the setting CSRF_FAILURE_VIEW ---------------------------------
@@ -210,9 +202,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         response = respond(database_down(error))
     else:
         error_id = new_error_id()
-        logger.error(
-            "error %s: %s %s", error_id, request.method, shown(request.path, length=200), exc_info=True
-        )
+        logger.error("error %s: %s %s", error_id, request.method, shown(request.path, length=200), exc_info=True)
         message = gettext("An internal error happened. Error id: %(id)s") % {"id": error_id}
         response = respond(Failure(500, message, data={"error_id": error_id}))
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log the same trace without the id

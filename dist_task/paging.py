@@ -39,9 +39,7 @@ class EnvelopePagination(BasePagination):
         if offset >= self.total:
             return []
         if offset + self.page_size > MOST_OFFSET + MOST_SIZE:
-            message = gettext(
-                "Pages end at entry %(most)d; go on with after=<id of the last entry>, or use a filter."
-            )
+            message = gettext("Pages end at entry %(most)d; go on with after=<id of the last entry>, or use a filter.")
             raise ValidationError({"page": [message % {"most": MOST_OFFSET}]})
         return list(queryset[offset : offset + self.page_size])
 
@@ -52,9 +50,7 @@ class EnvelopePagination(BasePagination):
         names = [column.lstrip("-") for column in columns]
         field = getattr(view, "after_field", "pk")
         key = view.after_key(request.query_params["after"])
-        last = (
-            queryset.model.objects.filter(**{field: key}).values(*names).first() if key is not None else None
-        )
+        last = queryset.model.objects.filter(**{field: key}).values(*names).first() if key is not None else None
         if last is None:
             raise ValidationError({"after": [gettext("Nothing has this id.")]})
         return queryset.filter(beyond(columns, last=last))

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dist_task.api import check_query
-from dist_task.envelope import dump
+from dist_task.envelope import EnvelopeRenderer, dump
 
 METHODS = ("get", "post", "put", "delete")
 OPEN = ("/health", "/livez", "/readyz")
@@ -82,6 +82,12 @@ class DocsView(SpectacularSwaggerSplitView):
     url_name = "schema"
     title = "dist_task API"
 
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        self.request.accepted_renderer = EnvelopeRenderer()  # the page's own renderer would write HTML
+        self.request.accepted_media_type = EnvelopeRenderer.media_type
+        return response
+
 
 # -- hooks of drf-spectacular --------------------------------------------------------------------------------
 
@@ -102,9 +108,10 @@ def with_envelope(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 
 
 def wrap(operation: dict[str, Any], *, path: str) -> None:
-    for response in operation["responses"].values():
-        for media in response.get("content", {}).values():
-            media["schema"] = enveloped(media["schema"])
+    (success,) = operation["responses"].values()
+    for media in success["content"].values():
+        media["schema"] = enveloped(media["schema"])
+    operation["responses"] = {"200": success}  # whatever the method: 201 and 204 are not spoken here
     for code in errors_of(operation, path=path):
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         operation["responses"][code] = {"description": ERRORS[code], "content": content}

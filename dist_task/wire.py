@@ -34,9 +34,7 @@ LONGEST_REMARK = 2_000
 class StrictJSONParser(JSONParser):
     """JSON in UTF-8; every refusal names the place. JSONParser is the base so that Django's cap counts."""
 
-    def parse(
-        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         check_charset(media_type or "")
         data = stream.read()
         if len(data) > most_bytes((parser_context or {}).get("view")):
@@ -49,11 +47,7 @@ class StrictJSONParser(JSONParser):
 
 def most_bytes(view: Any) -> int:
     """Only views that take whole definitions or batches read as much as the server takes at all."""
-    return (
-        settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if getattr(view, "takes_large_bodies", False)
-        else conf.MAX_BODY_BYTES
-    )
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if getattr(view, "takes_large_bodies", False) else conf.MAX_BODY_BYTES
 
 
 def check_charset(media_type: str) -> None:
@@ -66,9 +60,7 @@ def read_json(data: bytes) -> Any:
     try:
         return json.loads(data.decode(), parse_int=read_integer)
     except UnicodeDecodeError as error:
-        raise ParseError(
-            gettext("The body is not UTF-8 text (byte %(byte)d).") % {"byte": error.start}
-        ) from None
+        raise ParseError(gettext("The body is not UTF-8 text (byte %(byte)d).") % {"byte": error.start}) from None
     except json.JSONDecodeError as error:
         message = gettext("The body is not JSON: line %(line)d, column %(column)d: %(reason)s.")
         place = {"line": error.lineno, "column": error.colno, "reason": error.msg}

@@ -40,9 +40,7 @@ def missing(text: str) -> NotFound:
 
 @extend_schema_view(list=extend_schema(summary="List exceptions, newest first"))
 class ExceptionViewSet(ListModelMixin, ApiViewSet):
-    queryset = (
-        ExceptionRecord.objects.select_related("transaction").defer("transaction__params").order_by("-id")
-    )
+    queryset = ExceptionRecord.objects.select_related("transaction").defer("transaction__params").order_by("-id")
     serializer_class = ExceptionEntry
     filterset_class = ExceptionFilter
     permissions: ClassVar = {
@@ -66,9 +64,7 @@ class ExceptionViewSet(ListModelMixin, ApiViewSet):
     def handle(self, request: Request, pk: str) -> Response:
         wanted = self.valid(Handling)
         record = operate.handle_exception(checked_id(pk), actor=actor(request), **wanted)
-        return Response(
-            {"exception_id": record.pk, "handled": record.handled, "resolution": record.resolution}
-        )
+        return Response({"exception_id": record.pk, "handled": record.handled, "resolution": record.resolution})
 
     @extend_schema(
         summary="Schedule the retry of an exception",

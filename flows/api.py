@@ -102,7 +102,7 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
         flow = find_flow(pk)
         return Response(FullFlow(change(flow, wanted=self.valid(FlowChange))).data)
 
-    @extend_schema(summary="Deactivate and hide a flow", request=None, responses=DeletedFlow)
+    @extend_schema(summary="Deactivate and hide a flow", request=None, responses={200: DeletedFlow})
     def destroy(self, request: Request, pk: str) -> Response:
         flow = find_flow(pk)
         register.delete(flow)

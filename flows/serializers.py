@@ -31,9 +31,7 @@ BRIEF = (
 class Definition(serializers.Field):
     """JSON text, or the object itself."""
 
-    default_error_messages: ClassVar[dict[str, Any]] = {
-        "invalid": _("Must be a JSON string or a JSON object.")
-    }
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": _("Must be a JSON string or a JSON object.")}
 
     def to_internal_value(self, data: Any) -> str | dict[str, Any]:
         if not isinstance(data, str | dict):

@@ -21,9 +21,7 @@ class OverviewFigures(serializers.Serializer):
     total_transactions = serializers.IntegerField()
     success_rate = serializers.FloatField(help_text="success / (success + failed); 0 when none has ended.")
     avg_duration = serializers.FloatField(help_text="Seconds from created to completed, of successful ones.")
-    exceptions_today = serializers.IntegerField(
-        help_text="Opened since midnight in the configured time zone."
-    )
+    exceptions_today = serializers.IntegerField(help_text="Opened since midnight in the configured time zone.")
 
 
 class FlowFigures(serializers.Serializer):
@@ -63,9 +61,7 @@ class StatsViewSet(ApiViewSet):
         responses=FlowFigures,
         parameters=[
             OpenApiParameter("flow_id", OpenApiTypes.STR, OpenApiParameter.PATH),
-            OpenApiParameter(
-                "all_versions", OpenApiTypes.BOOL, description="Add up all versions of the flow's name."
-            ),
+            OpenApiParameter("all_versions", OpenApiTypes.BOOL, description="Add up all versions of the flow's name."),
         ],
     )
     @action(detail=False, url_path="flows/(?P<flow_id>[^/]+)")

@@ -71,9 +71,7 @@ def of_name(name: str) -> Totals:
 
 def midnight(now: datetime) -> datetime:
     """The start of today in the configured time zone."""
-    return timezone.localtime(now, timezone.get_default_timezone()).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
+    return timezone.localtime(now, timezone.get_default_timezone()).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def totals(counts: list[int]) -> Totals:

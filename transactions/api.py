@@ -89,11 +89,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         return super().get_queryset().order_by("-created_at", "-id")
 
     def after_key(self, text: str) -> Any:
-        return (
-            text
-            if self.action == "list" and len(text) <= 64 and "\0" not in text
-            else super().after_key(text)
-        )
+        return text if self.action == "list" and len(text) <= 64 and "\0" not in text else super().after_key(text)
 
     @extend_schema(
         summary="Start a transaction",
@@ -170,9 +166,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
 
 
 def requested(wanted: dict[str, Any]) -> StartRequest:
-    return StartRequest(
-        instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {})
-    )
+    return StartRequest(instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {}))
 
 
 def shown_start(started: Started) -> dict[str, str]:

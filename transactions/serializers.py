@@ -49,9 +49,7 @@ class NewTransaction(StrictSerializer):
 
 
 class NewTransactions(StrictSerializer):
-    transactions = serializers.ListField(
-        child=serializers.JSONField(), max_length=MOST_STARTS, allow_empty=False
-    )
+    transactions = serializers.ListField(child=serializers.JSONField(), max_length=MOST_STARTS, allow_empty=False)
 
 
 class StartedTransaction(serializers.Serializer):
@@ -123,9 +121,7 @@ class FullTransaction(BriefTransaction):
         return entries(txn, definition=self.context["definition"], runs=self.context["runs"])
 
 
-def entries(
-    txn: Transaction, *, definition: FlowDefinition, runs: Iterable[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def entries(txn: Transaction, *, definition: FlowDefinition, runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One entry per task of the definition, in its order; written by hand, since a flow may have 10,000."""
     found = {run["task_id"]: run for run in runs}
     never = RunStatus.CANCELLED if txn.status == TransactionStatus.CANCELLED else RunStatus.PENDING
