@@ -15,7 +15,7 @@ from dist_task.embedded.layout import Layout, ServerState, Trouble, lock_is_free
 
 FIRST_PATIENCE_SECONDS = 600.0
 """How long the first connection of a process waits: recovery after a crash may take minutes."""
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 1.5
 """How long a later one waits: then a request is better answered with 503."""
 RESPAWN_SECONDS = 3.0
 MOST_SPAWNS = 5
@@ -26,6 +26,15 @@ _users_locks: dict[Path, int] = {}
 """Open for the life of the process and of those forked from it; never closed."""
 _served: set[Path] = set()
 _guard = threading.Lock()
+
+
+def _renew_guard() -> None:
+    """A thread that held it does not exist in a forked child."""
+    global _guard
+    _guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_guard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +50,11 @@ def ensure_server(folder: Path) -> Server:
     layout = Layout(folder=folder)
     with _guard:
         _use(layout)
-        state = layout.state()
-        if state is None or state.status != "ready":
-            state = _wait(layout, seconds=PATIENCE_SECONDS if folder in _served else FIRST_PATIENCE_SECONDS)
-        _served.add(folder)
+    state = layout.state()
+    if state is None or state.status != "ready":
+        # Without the guard: during an outage all threads wait at the same time, not one after the other.
+        state = _wait(layout, seconds=PATIENCE_SECONDS if folder in _served else FIRST_PATIENCE_SECONDS)
+    _served.add(folder)
     return Server(host=state.socket_folder, password=layout.password())
 
 
