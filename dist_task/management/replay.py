@@ -54,9 +54,7 @@ class ReplayCommand(BaseCommand, ABC):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--flow", action="append", metavar="ID", help="of this flow version (repeatable)")
         parser.add_argument("--flow-name", metavar="NAME", help="of all versions of this flow")
-        parser.add_argument(
-            "--created-after", type=moment, metavar="TIME", help="created at this time or later"
-        )
+        parser.add_argument("--created-after", type=moment, metavar="TIME", help="created at this time or later")
         parser.add_argument("--created-before", type=moment, metavar="TIME", help="created before this time")
         parser.add_argument("--ids-file", metavar="FILE", help="one id per line; - reads standard input")
         parser.add_argument("--error", metavar="TEXT", help="whose error message contains this text")
@@ -95,9 +93,7 @@ class ReplayCommand(BaseCommand, ABC):
         names = self.named(options)
         rows = self.selected(options).order_by("pk")
         # One server-side cursor: the selection is that of the start, whatever the retries change meanwhile.
-        targets = (
-            self._by_name(rows, names=names) if names is not None else map(self.target, rows.iterator(CHUNK))
-        )
+        targets = self._by_name(rows, names=names) if names is not None else map(self.target, rows.iterator(CHUNK))
         return islice(targets, options["limit"])
 
     def _by_name(self, rows: QuerySet[Any], *, names: list[Any]) -> Iterator[Target]:

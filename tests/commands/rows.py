@@ -48,9 +48,7 @@ def attempt(instance_id: str, *, ended: batch.Ended, finish: str) -> Transaction
     return Transaction.objects.get(instance_id=instance_id)
 
 
-def fail_one(
-    instance_id: str, *, flow: Flow, message: str = "no answer", code: str = "TIMEOUT"
-) -> ExceptionRecord:
+def fail_one(instance_id: str, *, flow: Flow, message: str = "no answer", code: str = "TIMEOUT") -> ExceptionRecord:
     """A failed transaction; its open exception."""
     start_one(instance_id, flow=flow)
     ended = batch.Ended(

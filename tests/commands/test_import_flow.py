@@ -55,9 +55,7 @@ def test_all_problems_of_all_files_are_told_and_nothing_is_imported(run, tmp_pat
     ran = run("import_flow", good, bad, str(broken))
 
     assert ran.code == 1
-    assert (
-        f"{bad}: definition.tasks[0].depends_on[0]" in ran.err or f"{bad}: tasks[0].depends_on[0]" in ran.err
-    )
+    assert f"{bad}: definition.tasks[0].depends_on[0]" in ran.err or f"{bad}: tasks[0].depends_on[0]" in ran.err
     assert "tasks[1].type" in ran.err
     assert f"{broken}: is not JSON" in ran.err
     assert "3 problems, nothing was imported" in ran.err

@@ -66,8 +66,6 @@ def test_prune_stops_at_its_limit_and_says_so(run):
     assert Transaction.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["--older-than", "soon"], ["--older-than", "1d", "--status", "running"]]
-)
+@pytest.mark.parametrize("words", [[], ["--older-than", "soon"], ["--older-than", "1d", "--status", "running"]])
 def test_prune_refuses_wrong_arguments(run, words):
     assert run("prune", *words).code != 0

@@ -18,12 +18,8 @@ class Command(BaseCommand):
     help = "Serve the demo shop and let orders (demo_...) come in until SIGTERM. For the development profile."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--orders", type=count, default=20, metavar="N", help="at the first start (default 20)"
-        )
-        parser.add_argument(
-            "--every", type=seconds, default=5.0, metavar="SECONDS", help="then one (default 5)"
-        )
+        parser.add_argument("--orders", type=count, default=20, metavar="N", help="at the first start (default 20)")
+        parser.add_argument("--every", type=seconds, default=5.0, metavar="SECONDS", help="then one (default 5)")
         parser.add_argument("--most", type=count, default=300, metavar="N", help="in all (default 300)")
 
     def handle(self, *args: Any, **options: Any) -> None:

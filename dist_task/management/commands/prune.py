@@ -27,18 +27,14 @@ class Command(BaseCommand):
     help = "Remove old finished transactions and all that belongs to them; the statistics keep their totals."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--older-than", type=age, required=True, metavar="AGE", help="completed 30d, 12h, ... ago"
-        )
+        parser.add_argument("--older-than", type=age, required=True, metavar="AGE", help="completed 30d, 12h, ... ago")
         parser.add_argument(
             "--status",
             type=final_statuses,
             default=["success", "cancelled"],
             help="default: success,cancelled; failed ones only where they are named",
         )
-        parser.add_argument(
-            "--limit", type=count, default=MOST_AT_ONCE, metavar="N", help=f"default: {MOST_AT_ONCE}"
-        )
+        parser.add_argument("--limit", type=count, default=MOST_AT_ONCE, metavar="N", help=f"default: {MOST_AT_ONCE}")
         parser.add_argument("--dry-run", action="store_true", help="print how many, remove none")
 
     def handle(self, *args: Any, **options: Any) -> None:
