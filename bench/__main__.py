@@ -36,12 +36,8 @@ def main() -> int:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
-    parser.add_argument(
-        "--flows", type=int, default=3000, help="transactions per throughput run (default 3000)"
-    )
-    parser.add_argument(
-        "--idle", type=int, default=100, help="transactions one after the other (default 100)"
-    )
+    parser.add_argument("--flows", type=int, default=3000, help="transactions per throughput run (default 3000)")
+    parser.add_argument("--idle", type=int, default=100, help="transactions one after the other (default 100)")
     parser.add_argument("--runs", type=int, default=3, help="rounds; the table shows medians (default 3)")
     parser.add_argument("--quick", action="store_true", help="a smoke run: one round with few transactions")
     arguments = parser.parse_args()

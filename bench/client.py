@@ -38,8 +38,7 @@ class Connection:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         lines = head.split("\r\n")
         headers = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (line.partition(":") for line in lines[1:])
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
         }
         if headers.get("connection", "").lower() == "close":
             raise CallFailed("the server closes connections after each request")

@@ -27,17 +27,13 @@ def _flow(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
 def _chain(kind: str, *, config: dict[str, Any]) -> list[dict[str, Any]]:
     """a -> b -> c"""
     before = {"a": [], "b": ["a"], "c": ["b"]}
-    return [
-        {"id": key, "type": kind, "config": config, "depends_on": needed} for key, needed in before.items()
-    ]
+    return [{"id": key, "type": kind, "config": config, "depends_on": needed} for key, needed in before.items()]
 
 
 def _diamond(config: dict[str, Any]) -> list[dict[str, Any]]:
     """a -> (b, c, d) -> e"""
     before = {"a": [], "b": ["a"], "c": ["a"], "d": ["a"], "e": ["b", "c", "d"]}
-    return [
-        {"id": key, "type": "http", "config": config, "depends_on": needed} for key, needed in before.items()
-    ]
+    return [{"id": key, "type": "http", "config": config, "depends_on": needed} for key, needed in before.items()]
 
 
 def _retried(url: str) -> dict[str, Any]:

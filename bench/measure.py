@@ -40,10 +40,7 @@ class Bench:
 
     def bodies(self, flow: str, *, count: int, name: str) -> list[dict[str, Any]]:
         flow_id = self.flow_ids[flow]
-        return [
-            {"instance_id": f"{self.prefix}-{name}-{n}", "flow_id": flow_id, "params": {}}
-            for n in range(count)
-        ]
+        return [{"instance_id": f"{self.prefix}-{name}-{n}", "flow_id": flow_id, "params": {}} for n in range(count)]
 
     async def calls(self) -> dict[str, float]:
         """Since the last `forget_calls`; a call is repeated when its Idempotency-Key was seen before."""
@@ -60,9 +57,7 @@ class Bench:
 
 async def create_flows(stand: Stand, *, flows: dict[str, dict[str, Any]]) -> dict[str, str]:
     with closing(Connection(host="127.0.0.1", port=stand.port)) as connection:
-        answers = {
-            name: await connection.call("POST", "/api/v1/flows", body=flow) for name, flow in flows.items()
-        }
+        answers = {name: await connection.call("POST", "/api/v1/flows", body=flow) for name, flow in flows.items()}
     return {name: answer["data"]["id"] for name, answer in answers.items()}
 
 
@@ -73,9 +68,7 @@ async def throughput(bench: Bench, *, flow: str, count: int) -> dict[str, float]
         bench,
         name=flow,
         count=count,
-        send=lambda: post_all(
-            bodies, port=bench.stand.port, path="/api/v1/transactions", connections=CONNECTIONS
-        ),
+        send=lambda: post_all(bodies, port=bench.stand.port, path="/api/v1/transactions", connections=CONNECTIONS),
     )
 
 

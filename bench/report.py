@@ -46,9 +46,7 @@ def medians(rounds: list[Round]) -> Round:
 def table(results: Round) -> str:
     lines = [(label, f"{results[group][name]:,.1f}", unit) for label, group, name, unit in ROWS]
     width, number = max(len(line[0]) for line in lines), max(len(line[1]) for line in lines)
-    return "".join(
-        f"{label:<{width}}  {value:>{number}} {unit}".rstrip() + "\n" for label, value, unit in lines
-    )
+    return "".join(f"{label:<{width}}  {value:>{number}} {unit}".rstrip() + "\n" for label, value, unit in lines)
 
 
 def write(results: Round, *, rounds: list[Round], arguments: dict[str, Any]) -> Path:

@@ -113,8 +113,6 @@ def connect(data: Path) -> PgConnection:
     state = layout.state()
     if state is None:
         raise StandFailed(f"no embedded database runs in {data}")
-    found = psycopg2.connect(
-        host=state.socket_folder, user=SUPERUSER, password=layout.password(), dbname=DATABASE
-    )
+    found = psycopg2.connect(host=state.socket_folder, user=SUPERUSER, password=layout.password(), dbname=DATABASE)
     found.autocommit = True
     return found

@@ -66,9 +66,7 @@ class ShopHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # noqa: N802  # the name that http.server looks for
         body = self._read_object()
         if body is None:
-            return self._send(
-                Answer({"code": "BAD_REQUEST", "message": "send a small JSON object"}, status=400)
-            )
+            return self._send(Answer({"code": "BAD_REQUEST", "message": "send a small JSON object"}, status=400))
         rule = METHODS.get(str(body.get("method"))) if self.path == "/rpc" else PATHS.get(self.path)
         if rule is None:
             return self._send(Answer({"code": "NOT_FOUND", "message": "no such path or method"}, status=404))

@@ -34,9 +34,7 @@ def test_the_diagram_has_exactly_the_legal_moves(title):
     diagram = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", section(title), flags=re.DOTALL)
     arrows = re.findall(r"^\s*(\w+) --> (\w+)", diagram[1], flags=re.MULTILINE)
 
-    assert set(arrows) == {
-        (source, target) for source, targets in SECTIONS[title].items() for target in targets
-    }
+    assert set(arrows) == {(source, target) for source, targets in SECTIONS[title].items() for target in targets}
 
 
 @pytest.mark.parametrize(

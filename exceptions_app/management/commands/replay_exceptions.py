@@ -29,9 +29,7 @@ class Command(ReplayCommand):
         state = parser.add_mutually_exclusive_group()
         state.add_argument("--status", choices=ExceptionStatus.values, help="in this status (default: open)")
         state.add_argument("--handled", choices=("no", "yes"), help="no: open and retrying ones")
-        parser.add_argument(
-            "--delay", type=seconds, metavar="SECONDS", help="instead of the task's own interval"
-        )
+        parser.add_argument("--delay", type=seconds, metavar="SECONDS", help="instead of the task's own interval")
         parser.add_argument("--force", action="store_true", help="also where the strategy is no_retry")
 
     def selected(self, options: dict[str, Any]) -> QuerySet[ExceptionRecord]:
@@ -52,9 +50,7 @@ class Command(ReplayCommand):
         names = ids_of(options, option="ids")
         wrong = [name for name in names or [] if not _is_id(name)]
         if wrong:
-            raise CommandError(
-                f"not the id of an exception: {', '.join(wrong[:5])}", returncode=WRONG_ARGUMENTS
-            )
+            raise CommandError(f"not the id of an exception: {', '.join(wrong[:5])}", returncode=WRONG_ARGUMENTS)
         return [int(name) for name in names] if names is not None else None
 
     def find(self, names: Iterable[int]) -> QuerySet[ExceptionRecord]:

@@ -27,12 +27,8 @@ class Command(BaseCommand):
         parser.add_argument("flow", help="the id of a flow version, or a name for its latest active version")
         given = parser.add_mutually_exclusive_group()
         given.add_argument("--params", metavar="JSON", help="the parameters, a JSON object")
-        given.add_argument(
-            "--params-file", metavar="FILE", help="a file that holds them; - reads standard input"
-        )
-        parser.add_argument(
-            "--wait", type=seconds, metavar="SECONDS", help="wait for the end; exit 1 unless success"
-        )
+        given.add_argument("--params-file", metavar="FILE", help="a file that holds them; - reads standard input")
+        parser.add_argument("--wait", type=seconds, metavar="SECONDS", help="wait for the end; exit 1 unless success")
 
     def handle(self, *args: Any, **options: Any) -> None:
         request = StartRequest(
@@ -65,9 +61,7 @@ def find_flow(name: str) -> Flow:
     visible = Flow.objects.visible()
     flow = visible.filter(pk=name).first() or visible.filter(is_active=True).latest_of(name)
     if flow is None:
-        raise CommandError(
-            f"no flow has the id {name!r}, and none that is active has this name", returncode=1
-        )
+        raise CommandError(f"no flow has the id {name!r}, and none that is active has this name", returncode=1)
     return flow
 
 
