@@ -88,12 +88,11 @@ class LeaseKeeper(threading.Thread):
         connection = self._opened()
         renew_at = self._held_until - conf.LEASE_SECONDS + conf.RENEW_SECONDS
         while not self._stopping.is_set() and (left := renew_at - time.monotonic()) > 0:
-            heard = select.select([connection, self._bell], [], [], left)[0]
-            if connection in heard:
+            if connection.notifies:  # heard just now, or while the lease was being renewed
+                connection.notifies.clear()
+                self._on_wake()
+            if connection in select.select([connection, self._bell], [], [], left)[0]:
                 connection.poll()
-                if connection.notifies:
-                    connection.notifies.clear()
-                    self._on_wake()
 
     def _renew(self) -> bool:
         """False when the lease is gone, for the database or because the loop does not tick any more."""

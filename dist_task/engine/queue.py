@@ -19,6 +19,7 @@ from types import FrameType
 
 from django.db import Error as DatabaseError
 from django.db import connections
+from django.utils import timezone
 from django_q.cluster import Cluster
 from django_q.conf import Conf
 from django_q.models import OrmQ
@@ -118,7 +119,7 @@ class DrainCluster:
         self._missing_since = self._missing_since or now
         if now - self._asked_at > 1.0:
             self._asked_at = now
-            waiting = OrmQ.objects.filter(key=self.name).count()
+            waiting = OrmQ.objects.filter(key=self.name, lock__lte=timezone.now()).count()  # others run, or ran
             for _ in range(missing - waiting):
                 async_task(DRAIN, self.name)
         if now - self._missing_since > HUNG_SECONDS:
@@ -146,11 +147,9 @@ class DrainCluster:
         ends_at = time.monotonic() + conf.STOP_GRACE_SECONDS + 0.5
         while self._board.entries() and time.monotonic() < ends_at and self._cluster.sentinel.is_alive():
             time.sleep(0.05)
-        self._cluster.stop_event.set()
-        self._cluster.sentinel.join(1.5)
-        if self._cluster.sentinel.is_alive():
-            self._cluster.sentinel.kill()  # its children die with it
-        sys.stderr.flush()
+        # Nothing is left to lose. django-q2's own stop waits on locks that a killed process may hold for ever.
+        self._cluster.sentinel.kill()
+        self._cluster.sentinel.join()
 
 
 def _living_queues(living: list[tuple[int, int]], *, dead: Iterable[int]) -> list[str]:
