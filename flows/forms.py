@@ -63,9 +63,9 @@ class FlowForm(forms.ModelForm):
 
 
 class TaskDefinitionForm(forms.ModelForm):
-    type = forms.ChoiceField(label=_("type"), choices=lambda: [(kind, kind) for kind in executors()])
+    type = forms.ChoiceField(label=_("Type"), choices=lambda: [(kind, kind) for kind in executors()])
     runbook_url = forms.URLField(
-        label=_("runbook"),
+        label=_("Runbook"),
         required=False,
         max_length=200,
         assume_scheme="https",

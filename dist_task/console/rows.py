@@ -64,6 +64,8 @@ class BoundedAdmin(admin.ModelAdmin):
 class EngineRowAdmin(BoundedAdmin):
     """Nobody adds, changes or deletes these here, a superuser neither: the engine's verbs do."""
 
+    change_form_template = "admin/engine_row.html"
+
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
