@@ -37,10 +37,11 @@ class StrictJSONParser(JSONParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         check_charset(media_type or "")
         data = stream.read()
-        if len(data) > most_bytes((parser_context or {}).get("view")):
+        view = (parser_context or {}).get("view")
+        if len(data) > most_bytes(view):
             raise RequestDataTooBig
         value = read_json(data)
-        if problems := check_strict(value, path=""):
+        if problems := check_strict(unchecked(value, view=view), path=""):
             raise InvalidValue(problems)
         return value
 
@@ -48,6 +49,14 @@ class StrictJSONParser(JSONParser):
 def most_bytes(view: Any) -> int:
     """Only views that take whole definitions or batches read as much as the server takes at all."""
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if getattr(view, "takes_large_bodies", False) else conf.MAX_BODY_BYTES
+
+
+def unchecked(value: Any, *, view: Any) -> Any:
+    """Without the object that the view's own verb checks: looking twice at 100,000 tasks takes seconds."""
+    own = getattr(view, "checks_itself", None)
+    if own and isinstance(value, dict) and isinstance(value.get(own), dict):
+        return {key: child for key, child in value.items() if key != own}
+    return value
 
 
 def check_charset(media_type: str) -> None:

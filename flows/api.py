@@ -52,6 +52,7 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
     serializer_class = BriefFlow
     filterset_class = FlowFilter
     takes_large_bodies = True
+    checks_itself = "definition"
     query: ClassVar = {"retrieve": ("definition",)}
     permissions: ClassVar = {
         "list": "flows.view_flow",
@@ -142,6 +143,6 @@ def is_changed(flow: Flow, *, wanted: dict[str, Any]) -> bool:
     if "definition" not in wanted:
         return False
     definition = wanted["definition"]
-    register.check(definition)
+    register.check(definition)  # before anything reads it
     text = definition if isinstance(definition, str) else register.to_text(definition)
     return not register.same_json(flow.definition, text)

@@ -17,8 +17,8 @@ def register(
     *, name: str, flow_type: str, definition: str | dict[str, Any], create_user: str, description: str = ""
 ) -> Flow:
     """Raises InvalidDefinition. The latest version posted again is answered: deploy scripts can repeat."""
-    text = definition if isinstance(definition, str) else to_text(definition)
     pinned = check(definition)
+    text = definition if isinstance(definition, str) else to_text(definition)
     with transaction.atomic():
         lock_name(name)
         latest = Flow.objects.latest_of(name)

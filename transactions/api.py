@@ -124,8 +124,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
 
     def full(self, txn: Transaction) -> dict[str, Any]:
         runs = TaskRun.objects.filter(transaction=txn, op=Op.ACTION, item=-1).values(*serializers.RUN_COLUMNS)
-        context = {"definition": load(txn.flow), "runs": runs}
-        return serializers.FullTransaction(txn, context=context).data
+        return serializers.shown(txn, definition=load(txn.flow), runs=runs)
 
     @extend_schema(
         summary="Retry a failed transaction",

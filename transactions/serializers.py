@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from dist_task.models import ExecutionLog, TaskRun
@@ -108,17 +108,25 @@ class BriefTransaction(RowSerializer):
 
 
 class FullTransaction(BriefTransaction):
-    """`context`: the parsed `definition` and the `runs` of the transaction, as rows of RUN_COLUMNS."""
+    """What `shown` answers."""
 
     class Meta:
         model = Transaction
         fields = (*BRIEF, "params", "tasks")
 
-    tasks = serializers.SerializerMethodField()
+    tasks = TaskEntry(many=True)
 
-    @extend_schema_field(TaskEntry(many=True))
-    def get_tasks(self, txn: Transaction) -> list[dict[str, Any]]:
-        return entries(txn, definition=self.context["definition"], runs=self.context["runs"])
+
+@cache
+def brief() -> BriefTransaction:
+    """Built once: making the fields of a serializer takes longer than answering with them."""
+    return BriefTransaction()
+
+
+def shown(txn: Transaction, *, definition: FlowDefinition, runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """`runs`: those of the transaction, as rows of RUN_COLUMNS."""
+    tasks = entries(txn, definition=definition, runs=runs)
+    return {**brief().to_representation(txn), "params": txn.params, "tasks": tasks}
 
 
 def entries(txn: Transaction, *, definition: FlowDefinition, runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

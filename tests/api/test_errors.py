@@ -69,7 +69,6 @@ def test_it_is_answered_with_the_code_of_the_status(
         (b'{"name": NaN}', "name"),
         (b'{"name": -Infinity}', "name"),
         (b'{"name": 1e400}', "name"),
-        (b'{"definition": {"tasks": [{"x": 9223372036854775808}]}}', "definition.tasks[0].x"),
         (b'{"name": 1' + b"0" * 5000 + b"}", "name"),
         (b'{"name": "\\ud800"}', "name"),
         (b'{"name": "a\\u0000b"}', "name"),
