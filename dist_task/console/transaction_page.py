@@ -98,7 +98,8 @@ def _row(txn: Transaction, *, task: tuple[str, str, str, str], run: TaskRun | No
         name = _("undo: %(name)s") % {"name": name}
     if run.item >= 0:
         name = f"{name} [{run.item}]"
-    took = span((run.finished_at or now) - run.started_at) if run.started_at else "–"
+    ended_at = now if run.status == RunStatus.RUNNING else run.finished_at  # a run that waits to try again has none
+    took = span(ended_at - run.started_at) if run.started_at and ended_at else "–"
     word = str(run.get_status_display())
     return TaskRow(task_id, name, kind, depends_on, status=run.status, word=word, run=run, took=took)
 
