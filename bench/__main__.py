@@ -9,6 +9,7 @@ import time
 import uvloop
 
 from bench.client import CallFailed
+from bench.disk import durable_write_ms
 from bench.flows import definitions
 from bench.measure import Bench, batch_throughput, create_flows, latency, lateness, throughput
 from bench.memory import memory
@@ -50,6 +51,7 @@ def measure_once(place: Stand, *, settle_seconds: float) -> Round:
     time.sleep(settle_seconds)
     return {
         "start": {"second_seconds": place.start_seconds},
+        "disk": {"write_p50_ms": durable_write_ms(place.data)},
         "memory": memory(root=place.server_pid, data=place.data),
     }
 
