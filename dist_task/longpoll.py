@@ -59,6 +59,11 @@ def seconds_of(request: Request) -> float:
     return float(text)
 
 
+def may_block(request: Request) -> bool:
+    """Not where threads are few: under ASGI a wait that `LongPoll` did not recognise ends at once."""
+    return request.method == "GET" and "asgi.scope" not in request.META
+
+
 def is_offered(request: Request) -> bool:
     return secrets.compare_digest(request.headers.get(OFFERED.decode(), "").encode(), SECRET.encode())
 
@@ -122,9 +127,8 @@ def may_wait(scope: Message) -> bool:
     return (
         scope["type"] == "http"
         and scope["method"] == "GET"
-        and b"wait" in scope["query_string"]
-        and "wait" in parse_qs(scope["query_string"].decode("latin-1"))
         and _PATH.fullmatch(scope["path"]) is not None
+        and "wait" in parse_qs(scope["query_string"].decode("latin-1"))
     )
 
 

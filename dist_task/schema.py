@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from csp.constants import SELF
 from csp.decorators import csp_replace
 from django.utils.decorators import method_decorator
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -60,7 +61,7 @@ class SchemaView(SpectacularAPIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        check_query(request, allowed={"lang"})
+        check_query(request, allowed=set())
         return super().get(request, *args, **kwargs)
 
 
@@ -90,6 +91,17 @@ class DocsView(SpectacularSwaggerSplitView):
 
 
 # -- hooks of drf-spectacular --------------------------------------------------------------------------------
+
+
+class StrictBody(OpenApiSerializerExtension):
+    """What a body may not have besides, the schema says as well."""
+
+    target_class = "dist_task.wire.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "additionalProperties": False}
 
 
 def without_slashes(endpoints: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

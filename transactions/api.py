@@ -118,8 +118,9 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         if seconds and not txn.is_final:
             if longpoll.is_offered(request):
                 return Response(None, headers=longpoll.ask_for(txn.pk, seconds=seconds))
-            longpoll.block(txn.pk, seconds=seconds)
-            txn = find_transaction(instance_id)
+            if longpoll.may_block(request):
+                longpoll.block(txn.pk, seconds=seconds)
+                txn = find_transaction(instance_id)
         return Response(self.full(txn))
 
     def full(self, txn: Transaction) -> dict[str, Any]:
@@ -148,7 +149,11 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         txn = operate.cancel_transaction(checked_id(instance_id), actor=actor(request), **wanted)
         return Response({"instance_id": txn.instance_id, "status": txn.status, "cancelling": txn.cancelling})
 
-    @extend_schema(summary="List the task runs of a transaction", filters=False)
+    @extend_schema(
+        summary="List the task runs of a transaction",
+        responses=serializers.TaskRunEntry(many=True),
+        filters=False,
+    )
     @action(detail=True, serializer_class=serializers.TaskRunEntry, filterset_class=None, after_field="pk")
     def tasks(self, request: Request, instance_id: str) -> Response:
         txn = find_transaction(instance_id)
@@ -156,7 +161,11 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         page = self.paginate_queryset(TaskRun.objects.filter(transaction=txn).order_by("id"))
         return self.get_paginated_response(serializers.TaskRunEntry(page, many=True, context=context).data)
 
-    @extend_schema(summary="List what happened to a transaction", filters=False)
+    @extend_schema(
+        summary="List what happened to a transaction",
+        responses=serializers.LogEntry(many=True),
+        filters=False,
+    )
     @action(detail=True, serializer_class=serializers.LogEntry, filterset_class=None, after_field="pk")
     def logs(self, request: Request, instance_id: str) -> Response:
         txn = find_transaction(instance_id)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from dist_task.models import ExecutionLog, TaskRun
@@ -42,8 +43,15 @@ RUN_COLUMNS = (
 )
 
 
+@extend_schema_field(
+    {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[^\s/\\?#%\u0000-\u001f\u007f-\u009f]+$"}
+)
+class InstanceId(Text):
+    """The engine judges it; this is what the schema says of it."""
+
+
 class NewTransaction(StrictSerializer):
-    instance_id = Text()
+    instance_id = InstanceId()
     flow_id = Text(max_length=100)
     params = JSONObject(required=False)
 

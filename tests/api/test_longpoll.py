@@ -144,6 +144,22 @@ def test_a_wait_ends_with_its_time(app: LongPoll) -> None:
     assert asyncio.run(story()).data["status"] == "pending"
 
 
+def test_a_wait_that_the_wrapper_does_not_recognise_holds_no_thread(app: LongPoll) -> None:
+    start_one("i1", flow=make_flow())
+
+    async def story() -> list[Caller]:
+        callers = [Caller("/api/v1/transactions/i1", query="w%61it=30"), Caller("/x", query="wait=30")]
+        callers.append(Caller("/api/v1/transactions/i1", query="wait=30", method="HEAD"))
+        waits = [asyncio.create_task(app(each.scope, each.receive, each.send)) for each in callers]
+        while len(app.watcher._waiting) < 1 or not all(wait.done() for wait in waits[1:]):
+            await asyncio.sleep(0.01)
+        callers[0].gone.set()
+        await asyncio.wait_for(asyncio.gather(*waits), WIDE)
+        return callers
+
+    assert [each.status for each in asyncio.run(story())[1:]] == [404, 200]
+
+
 def test_a_client_that_leaves_ends_its_wait(app: LongPoll) -> None:
     start_one("i1", flow=make_flow())
 
