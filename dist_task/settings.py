@@ -127,6 +127,7 @@ LOGIN_URL = "admin:login"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "dist_task.console.refusals.locked"
 AXES_VERBOSE = False
 
 LANGUAGE_CODE = "en"
@@ -199,7 +200,7 @@ REST_KNOX = {
     "AUTO_REFRESH": False,
 }
 
-CSRF_FAILURE_VIEW = "dist_task.envelope.csrf_failure"
+CSRF_FAILURE_VIEW = "dist_task.console.refusals.csrf_failure"
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["dist_task.envelope.EnvelopeRenderer"],
     "DEFAULT_PARSER_CLASSES": ["dist_task.wire.StrictJSONParser"],

@@ -67,14 +67,14 @@ class ConsoleSite(admin.AdminSite):
             try:
                 return view(request, *args, **kwargs)
             except PermissionDenied as error:
-                return self._refusal(request, status=403, sentence=str(error) or _("You may not see or do this."))
+                return self.refusal(request, status=403, sentence=str(error) or _("You may not see or do this."))
             except Http404:
-                return self._refusal(request, status=404, sentence=_("There is nothing at this address."))
+                return self.refusal(request, status=404, sentence=_("There is nothing at this address."))
 
         return inner
 
-    def _refusal(self, request: HttpRequest, *, status: int, sentence: Any) -> HttpResponse:
-        title = _("Not allowed") if status == 403 else _("Not found")
+    def refusal(self, request: HttpRequest, *, status: int, sentence: Any) -> TemplateResponse:
+        title = _("Not found") if status == 404 else _("Not allowed")
         context = {**self.each_context(request), "title": title, "sentence": sentence}
         return TemplateResponse(request, "admin/refusal.html", context, status=status)
 
