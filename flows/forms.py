@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.executors.base import executors
+from dist_task.payload import CONTROL, check_strict
 from flows.definition import InvalidDefinition
 from flows.fields import parse_fields
 from flows.models import Flow, TaskDefinition
@@ -16,6 +18,22 @@ from flows.register import register
 CODE = forms.Textarea(attrs={"rows": 24, "cols": 100, "class": "code", "spellcheck": "false"})
 SMALL_CODE = forms.Textarea(attrs={"rows": 8, "cols": 100, "class": "code", "spellcheck": "false"})
 EXAMPLE = '{"name": "payment_flow", "tasks": []}'
+
+
+class StrictJSONField(forms.JSONField):
+    """JSON that can be stored; what was typed wrong is shown again as it was typed."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            parsed = super().to_python(value)
+        except (ValueError, RecursionError) as error:  # integers of thousands of digits, thousands of brackets
+            raise forms.ValidationError(_("is not JSON")) from error
+        if problems := check_strict(parsed, path=""):
+            raise forms.ValidationError([str(problem) for problem in problems])
+        return parsed
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return initial if data is None else InvalidJSONInput(data)
 
 
 class RegisterFlowForm(forms.ModelForm):
@@ -34,6 +52,12 @@ class RegisterFlowForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["definition"].initial = EXAMPLE
 
+    def clean_name(self) -> str:
+        return _single_line(self.cleaned_data["name"])
+
+    def clean_flow_type(self) -> str:
+        return _single_line(self.cleaned_data["flow_type"])
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         if not self.errors:
@@ -51,6 +75,12 @@ class RegisterFlowForm(forms.ModelForm):
             )
         except InvalidDefinition as error:
             self.add_error("definition", [str(problem) for problem in error.problems])
+
+
+def _single_line(text: str) -> str:
+    if CONTROL.search(text):
+        raise forms.ValidationError(_("Has a line break or another control character."))
+    return text
 
 
 class FlowForm(forms.ModelForm):
@@ -76,6 +106,7 @@ class TaskDefinitionForm(forms.ModelForm):
         model = TaskDefinition
         fields = ("name", "type", "description", "config", "inputs", "runbook_url")
         widgets = {"config": SMALL_CODE, "inputs": SMALL_CODE}
+        field_classes = {"config": StrictJSONField, "inputs": StrictJSONField}
 
     def clean_config(self) -> dict[str, Any]:
         config = self.cleaned_data["config"]

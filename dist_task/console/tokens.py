@@ -47,7 +47,8 @@ def tokens_view(model_admin: admin.ModelAdmin) -> Callable[..., HttpResponse]:
 
 
 def _revoke(request: HttpRequest, *, owner: User) -> HttpResponse:
-    count, _rows = get_token_model().objects.filter(user=owner, digest=request.POST["revoke"]).delete()
+    digest = request.POST["revoke"].replace("\0", "")
+    count, _rows = get_token_model().objects.filter(user=owner, digest=digest).delete()
     if count:
         messages.success(request, _("The token was revoked: from now on it opens nothing."))
     return HttpResponseRedirect(request.path)
