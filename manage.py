@@ -9,7 +9,12 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dist_task.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from dist_task.errors import DistTaskError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except DistTaskError as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":

@@ -80,9 +80,7 @@ def report_faults(
             _check_members(container, problems=problems, path=path, forbidden=forbidden)
 
 
-def _check_members(
-    container: "Container", *, problems: Problems, path: str, forbidden: re.Pattern[str]
-) -> None:
+def _check_members(container: "Container", *, problems: Problems, path: str, forbidden: re.Pattern[str]) -> None:
     keys = container.value if isinstance(container.value, dict) else ()
     for key in keys:
         if not isinstance(key, str) or forbidden.search(key):
@@ -227,9 +225,7 @@ def _text_of(value: Any) -> str:
 # -- for logs --
 
 MASKED = "***"
-_SECRET = re.compile(
-    r"authorization|password|passwd|token|secret|api[_-]?key|cookie|credential|private[_-]?key", re.I
-)
+_SECRET = re.compile(r"authorization|password|passwd|token|secret|api[_-]?key|cookie|credential|private[_-]?key", re.I)
 # In URLs: the values of secret-looking query parameters, and user:password@. Bounded, so as to stay linear.
 _QUERY = re.compile(r"(?<=[?&])([^\s=&#\"'?]{1,64})=([^\s&#\"']*)")
 _USER = re.compile(r"://[^\s/:@\"']{0,128}:[^\s/@\"']{1,256}@")

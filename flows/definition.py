@@ -211,9 +211,7 @@ def _read_task(block: Reader, *, task_id: str, known: _Known) -> TaskSpec:
         depends_on=_read_dependencies(block, task_id=task_id, ids=known.ids),
         config=config,
         retry=_read_retry(block),
-        timeout_seconds=block.number(
-            "timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=DEFAULT_TIMEOUT
-        ),
+        timeout_seconds=block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=DEFAULT_TIMEOUT),
         optional=block.flag("optional", default=False),
         inputs=entry.inputs if entry else (),
     )
@@ -226,9 +224,7 @@ def _shown_name(block: Reader, *, description: str, entry: RegisteredTask | None
     return shown(name or task_id, length=LONGEST_NAME)
 
 
-def _read_type(
-    block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: _Known
-) -> str:
+def _read_type(block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: _Known) -> str:
     """The type of the task; "" where it has none that is available here."""
     if "type" in block.data:
         kind, key = block.data["type"], "type"
@@ -262,9 +258,7 @@ def _type_of_config(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _check_config(
-    block: Reader, *, config: Mapping[str, Any], check: Callable[..., list[str]] | None
-) -> None:
+def _check_config(block: Reader, *, config: Mapping[str, Any], check: Callable[..., list[str]] | None) -> None:
     path = child_path(block.path, "config")
     templates = [link for link, text in strings(config) if "${" in text]
     for link in templates:

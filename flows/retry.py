@@ -54,9 +54,7 @@ class RetryPolicy:
             interval=block.number("interval", least=0, most=LONGEST_INTERVAL, default=60),
             backoff=block.choice("backoff", choices=BACKOFFS, default="fixed"),
             multiplier=block.number("multiplier", least=1, most=1000, default=2),
-            max_interval=block.number(
-                "max_interval", least=0, most=LONGEST_INTERVAL, default=LONGEST_INTERVAL
-            ),
+            max_interval=block.number("max_interval", least=0, most=LONGEST_INTERVAL, default=LONGEST_INTERVAL),
             jitter=block.choice("jitter", choices=JITTERS, default="none"),
             terminal_on=_codes(block),
         )

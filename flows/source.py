@@ -9,9 +9,7 @@ from dist_task.payload import containers, keys_of
 from dist_task.problems import Problems, shown
 
 ROOT = "definition"
-MOST_OBJECTS = (
-    150_000  # in a text: a text beyond it would take seconds to read, and has too many tasks anyway
-)
+MOST_OBJECTS = 150_000  # in a text: a text beyond it would take seconds to read, and has too many tasks anyway
 _LONGEST_INTEGER = 1000  # digits; Python refuses to read more than 4,300
 
 

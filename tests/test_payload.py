@@ -133,9 +133,7 @@ def test_the_text_holds_nothing_that_a_request_could_not_bring(value: Any) -> No
 @given(st.lists(wild, max_size=30))
 def test_postgresql_takes_the_text(values: list[Any]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(x::jsonb) FROM unnest(%s::text[]) AS x", [[dumps(value) for value in values]]
-        )
+        cursor.execute("SELECT count(x::jsonb) FROM unnest(%s::text[]) AS x", [[dumps(value) for value in values]])
         assert cursor.fetchone() == (len(values),)
 
 
@@ -143,18 +141,14 @@ def test_postgresql_takes_the_text(values: list[Any]) -> None:
 
 
 def test_integers_of_strangers_stay_exact() -> None:
-    assert loads_untrusted(b'{"id": 123456789012345678901234567890}') == {
-        "id": 123456789012345678901234567890
-    }
+    assert loads_untrusted(b'{"id": 123456789012345678901234567890}') == {"id": 123456789012345678901234567890}
 
 
 def test_a_float_beyond_all_bounds_is_infinite() -> None:
     assert loads_untrusted(b"1e400") == math.inf
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"\xff\xfe\xfd", b"9" * 5000, b"[" * 100_000 + b"]" * 100_000, b"{'a':1}"]
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\xfd", b"9" * 5000, b"[" * 100_000 + b"]" * 100_000, b"{'a':1}"])
 def test_what_cannot_be_read_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # whichever: the caller keeps the text
         loads_untrusted(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -66,6 +66,8 @@ def decide(policy: RetryPolicy, *, attempt: int, result: Result | ExecutionError
     if isinstance(result, Result):
         return Succeeded(result.output)
     failure = failure_of(result)
+    if failure.outcome == RETRYABLE and failure.code in policy.terminal_on:
+        failure = replace(failure, outcome=TERMINAL)
     if failure.outcome == TERMINAL or failure.code in policy.terminal_on or _is_permanent(result):
         return Failed(failure)
     delay = policy.delay(attempt=attempt)

@@ -142,7 +142,9 @@ def _as_execution_error(error: Exception, *, timeout_seconds: float) -> Executio
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ForbiddenAddress):
             return ExecutionError(str(error.os_error), code="FORBIDDEN_ADDRESS", permanent=True)
-        return ExecutionError(str(error), code="CONNECTION_REFUSED")
+        reason = error.os_error.strerror or type(error.os_error).__name__
+        message = _("no connection to %(host)s: %(reason)s") % {"host": f"{error.host}:{error.port}", "reason": reason}
+        return ExecutionError(message, code="CONNECTION_REFUSED")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ExecutionError(_("no connection within the time allowed"), code="CONNECT_TIMEOUT")
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):

@@ -6,118 +6,279 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('flows', '0001_initial'),
-        ('transactions', '0001_initial'),
+        ("flows", "0001_initial"),
+        ("transactions", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='StatDelta',
+            name="StatDelta",
             fields=[
-                ('bucket', models.DateTimeField()),
-                ('created', models.BigIntegerField(db_default=0, default=0)),
-                ('succeeded', models.BigIntegerField(db_default=0, default=0)),
-                ('failed', models.BigIntegerField(db_default=0, default=0)),
-                ('cancelled', models.BigIntegerField(db_default=0, default=0)),
-                ('duration_ms', models.BigIntegerField(db_default=0, default=0, help_text='Of successful transactions.')),
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('flow', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='flows.flow')),
+                ("bucket", models.DateTimeField()),
+                ("created", models.BigIntegerField(db_default=0, default=0)),
+                ("succeeded", models.BigIntegerField(db_default=0, default=0)),
+                ("failed", models.BigIntegerField(db_default=0, default=0)),
+                ("cancelled", models.BigIntegerField(db_default=0, default=0)),
+                (
+                    "duration_ms",
+                    models.BigIntegerField(db_default=0, default=0, help_text="Of successful transactions."),
+                ),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="flows.flow"
+                    ),
+                ),
             ],
             options={
-                'default_permissions': (),
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('cluster', models.CharField(max_length=64, verbose_name='cluster')),
-                ('host', models.CharField(max_length=255, verbose_name='host')),
-                ('pid', models.IntegerField(verbose_name='process id')),
-                ('lease_until', models.DateTimeField(verbose_name='lease until')),
-                ('idle', models.BooleanField(db_default=True, help_text='Waits for a notification when something becomes due.', verbose_name='idle')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created at')),
-                ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='seen at')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("cluster", models.CharField(max_length=64, verbose_name="cluster")),
+                ("host", models.CharField(max_length=255, verbose_name="host")),
+                ("pid", models.IntegerField(verbose_name="process id")),
+                ("lease_until", models.DateTimeField(verbose_name="lease until")),
+                (
+                    "idle",
+                    models.BooleanField(
+                        db_default=True,
+                        help_text="Waits for a notification when something becomes due.",
+                        verbose_name="idle",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="created at"
+                    ),
+                ),
+                (
+                    "seen_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="seen at"),
+                ),
             ],
             options={
-                'verbose_name': 'worker',
-                'verbose_name_plural': 'workers',
-                'ordering': ('-id',),
-                'indexes': [models.Index(fields=['lease_until'], name='worker_lease')],
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
+                "ordering": ("-id",),
+                "indexes": [models.Index(fields=["lease_until"], name="worker_lease")],
             },
         ),
         migrations.CreateModel(
-            name='ExecutionLog',
+            name="ExecutionLog",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('task_id', models.CharField(blank=True, db_default='', default='', max_length=64, verbose_name='task')),
-                ('op', models.CharField(blank=True, db_default='', default='', max_length=10, verbose_name='direction')),
-                ('item', models.IntegerField(db_default=-1, default=-1, verbose_name='item')),
-                ('attempt', models.IntegerField(db_default=0, default=0, verbose_name='attempt')),
-                ('event', models.CharField(choices=[('started', 'transaction started'), ('succeeded', 'attempt succeeded'), ('failed', 'attempt failed'), ('unknown', 'attempt without a definite answer'), ('worker_lost', 'worker lost in mid attempt'), ('fenced', 'late result refused'), ('skipped', 'task skipped'), ('retried', 'retry asked for'), ('handled', 'exception handled'), ('cancelled', 'cancel asked for'), ('finished', 'transaction finished'), ('rescued', 'taken from a dead worker'), ('parked', 'put aside after an error of the engine')], max_length=20, verbose_name='event')),
-                ('actor', models.CharField(blank=True, db_default='', default='', max_length=150, verbose_name='actor')),
-                ('message', models.TextField(blank=True, db_default='', default='', verbose_name='message')),
-                ('error_code', models.CharField(blank=True, db_default='', default='', max_length=100, verbose_name='error code')),
-                ('request', models.JSONField(null=True, verbose_name='request')),
-                ('response', models.JSONField(null=True, verbose_name='response')),
-                ('detail', models.JSONField(help_text='Before and after, the remark, the worker.', null=True, verbose_name='detail')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started at')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='at')),
-                ('transaction', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='log', to='transactions.transaction')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "task_id",
+                    models.CharField(blank=True, db_default="", default="", max_length=64, verbose_name="task"),
+                ),
+                (
+                    "op",
+                    models.CharField(blank=True, db_default="", default="", max_length=10, verbose_name="direction"),
+                ),
+                ("item", models.IntegerField(db_default=-1, default=-1, verbose_name="item")),
+                ("attempt", models.IntegerField(db_default=0, default=0, verbose_name="attempt")),
+                (
+                    "event",
+                    models.CharField(
+                        choices=[
+                            ("started", "transaction started"),
+                            ("succeeded", "attempt succeeded"),
+                            ("failed", "attempt failed"),
+                            ("unknown", "attempt without a definite answer"),
+                            ("worker_lost", "worker lost in mid attempt"),
+                            ("fenced", "late result refused"),
+                            ("skipped", "task skipped"),
+                            ("retried", "retry asked for"),
+                            ("handled", "exception handled"),
+                            ("cancelled", "cancel asked for"),
+                            ("finished", "transaction finished"),
+                            ("rescued", "taken from a dead worker"),
+                            ("parked", "put aside after an error of the engine"),
+                        ],
+                        max_length=20,
+                        verbose_name="event",
+                    ),
+                ),
+                (
+                    "actor",
+                    models.CharField(blank=True, db_default="", default="", max_length=150, verbose_name="actor"),
+                ),
+                ("message", models.TextField(blank=True, db_default="", default="", verbose_name="message")),
+                (
+                    "error_code",
+                    models.CharField(blank=True, db_default="", default="", max_length=100, verbose_name="error code"),
+                ),
+                ("request", models.JSONField(null=True, verbose_name="request")),
+                ("response", models.JSONField(null=True, verbose_name="response")),
+                (
+                    "detail",
+                    models.JSONField(
+                        help_text="Before and after, the remark, the worker.", null=True, verbose_name="detail"
+                    ),
+                ),
+                ("started_at", models.DateTimeField(null=True, verbose_name="started at")),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="at")),
+                (
+                    "transaction",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log",
+                        to="transactions.transaction",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'log entry',
-                'verbose_name_plural': 'log entries',
-                'ordering': ('id',),
-                'indexes': [models.Index(fields=['transaction', 'id'], name='executionlog_of_transaction')],
+                "verbose_name": "log entry",
+                "verbose_name_plural": "log entries",
+                "ordering": ("id",),
+                "indexes": [models.Index(fields=["transaction", "id"], name="executionlog_of_transaction")],
             },
         ),
         migrations.CreateModel(
-            name='StatRollup',
+            name="StatRollup",
             fields=[
-                ('bucket', models.DateTimeField()),
-                ('created', models.BigIntegerField(db_default=0, default=0)),
-                ('succeeded', models.BigIntegerField(db_default=0, default=0)),
-                ('failed', models.BigIntegerField(db_default=0, default=0)),
-                ('cancelled', models.BigIntegerField(db_default=0, default=0)),
-                ('duration_ms', models.BigIntegerField(db_default=0, default=0, help_text='Of successful transactions.')),
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('flow', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='flows.flow')),
+                ("bucket", models.DateTimeField()),
+                ("created", models.BigIntegerField(db_default=0, default=0)),
+                ("succeeded", models.BigIntegerField(db_default=0, default=0)),
+                ("failed", models.BigIntegerField(db_default=0, default=0)),
+                ("cancelled", models.BigIntegerField(db_default=0, default=0)),
+                (
+                    "duration_ms",
+                    models.BigIntegerField(db_default=0, default=0, help_text="Of successful transactions."),
+                ),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="flows.flow"
+                    ),
+                ),
             ],
             options={
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('flow', 'bucket'), name='statrollup_flow_bucket')],
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("flow", "bucket"), name="statrollup_flow_bucket")],
             },
         ),
         migrations.CreateModel(
-            name='TaskRun',
+            name="TaskRun",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('task_id', models.CharField(max_length=64, verbose_name='task')),
-                ('op', models.CharField(choices=[('action', 'action'), ('compensate', 'compensate')], db_default='action', default='action', max_length=10, verbose_name='direction')),
-                ('item', models.IntegerField(db_default=-1, default=-1, verbose_name='item')),
-                ('status', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('waiting', 'waiting'), ('success', 'success'), ('failed', 'failed'), ('skipped', 'skipped'), ('cancelled', 'cancelled')], max_length=10, verbose_name='status')),
-                ('attempt', models.IntegerField(db_default=0, default=0, verbose_name='attempt')),
-                ('attempt_budget', models.IntegerField(db_default=1, default=1, help_text='The number of the last attempt made by itself.', verbose_name='attempt budget')),
-                ('due_at', models.DateTimeField(help_text='When a pending run may start.', null=True, verbose_name='due at')),
-                ('input', models.JSONField(null=True, verbose_name='input')),
-                ('output', models.JSONField(null=True, verbose_name='output')),
-                ('error_code', models.CharField(blank=True, db_default='', default='', max_length=100, verbose_name='error code')),
-                ('error_message', models.TextField(blank=True, db_default='', default='', verbose_name='error message')),
-                ('maybe_executed', models.BooleanField(db_default=False, default=False, help_text='An attempt ended without a definite answer, so the work may have been done.', verbose_name='may have been executed')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started at')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished at')),
-                ('transaction', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='transactions.transaction')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("task_id", models.CharField(max_length=64, verbose_name="task")),
+                (
+                    "op",
+                    models.CharField(
+                        choices=[("action", "action"), ("compensate", "compensate")],
+                        db_default="action",
+                        default="action",
+                        max_length=10,
+                        verbose_name="direction",
+                    ),
+                ),
+                ("item", models.IntegerField(db_default=-1, default=-1, verbose_name="item")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("running", "running"),
+                            ("waiting", "waiting"),
+                            ("success", "success"),
+                            ("failed", "failed"),
+                            ("skipped", "skipped"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                ("attempt", models.IntegerField(db_default=0, default=0, verbose_name="attempt")),
+                (
+                    "attempt_budget",
+                    models.IntegerField(
+                        db_default=1,
+                        default=1,
+                        help_text="The number of the last attempt made by itself.",
+                        verbose_name="attempt budget",
+                    ),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(help_text="When a pending run may start.", null=True, verbose_name="due at"),
+                ),
+                ("input", models.JSONField(null=True, verbose_name="input")),
+                ("output", models.JSONField(null=True, verbose_name="output")),
+                (
+                    "error_code",
+                    models.CharField(blank=True, db_default="", default="", max_length=100, verbose_name="error code"),
+                ),
+                (
+                    "error_message",
+                    models.TextField(blank=True, db_default="", default="", verbose_name="error message"),
+                ),
+                (
+                    "maybe_executed",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="An attempt ended without a definite answer, so the work may have been done.",
+                        verbose_name="may have been executed",
+                    ),
+                ),
+                ("started_at", models.DateTimeField(null=True, verbose_name="started at")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished at")),
+                (
+                    "transaction",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="runs",
+                        to="transactions.transaction",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'task run',
-                'verbose_name_plural': 'task runs',
-                'ordering': ('id',),
-                'constraints': [models.UniqueConstraint(fields=('transaction', 'task_id', 'op', 'item'), name='taskrun_unique'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('status__in', frozenset(['cancelled', 'failed', 'skipped', 'success']))), models.Q(models.Q(('status__in', frozenset(['cancelled', 'failed', 'skipped', 'success'])), _negated=True), ('finished_at__isnull', True)), _connector='OR'), name='taskrun_final_iff_finished'), models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'running', 'waiting', 'success', 'failed', 'skipped', 'cancelled'])), name='taskrun_status_known')],
+                "verbose_name": "task run",
+                "verbose_name_plural": "task runs",
+                "ordering": ("id",),
+                "constraints": [
+                    models.UniqueConstraint(fields=("transaction", "task_id", "op", "item"), name="taskrun_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("finished_at__isnull", False),
+                                ("status__in", frozenset(["cancelled", "failed", "skipped", "success"])),
+                            ),
+                            models.Q(
+                                models.Q(
+                                    ("status__in", frozenset(["cancelled", "failed", "skipped", "success"])),
+                                    _negated=True,
+                                ),
+                                ("finished_at__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="taskrun_final_iff_finished",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                ["pending", "running", "waiting", "success", "failed", "skipped", "cancelled"],
+                            )
+                        ),
+                        name="taskrun_status_known",
+                    ),
+                ],
             },
         ),
     ]

@@ -24,9 +24,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to ask
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="script/server", description="Run the whole service on this machine."
-    )
+    parser = argparse.ArgumentParser(prog="script/server", description="Run the whole service on this machine.")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8080, help="the port to listen on (default 8080)")
     parser.add_argument("--data", metavar="DIR", help="where the data are kept (default var/)")

@@ -45,9 +45,7 @@ class House:
     def run(self) -> int:
         """Until told to stop, or until the start failed; the exit status."""
         self.prepared = self.preparation.is_noted()
-        first = (
-            (self.keeper, self.web, self.cluster) if self.prepared else (self.keeper, self.prepare, self.web)
-        )
+        first = (self.keeper, self.web, self.cluster) if self.prepared else (self.keeper, self.prepare, self.web)
         for child in first:
             if child is not None:
                 self._start(child)

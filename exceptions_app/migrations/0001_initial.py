@@ -6,48 +6,133 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('dist_task', '0001_initial'),
-        ('flows', '0001_initial'),
-        ('transactions', '0001_initial'),
+        ("dist_task", "0001_initial"),
+        ("flows", "0001_initial"),
+        ("transactions", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ExceptionRecord',
+            name="ExceptionRecord",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('task_id', models.CharField(max_length=64, verbose_name='task')),
-                ('op', models.CharField(choices=[('action', 'action'), ('compensate', 'compensate')], default='action', max_length=10, verbose_name='direction')),
-                ('item', models.IntegerField(default=-1, verbose_name='item')),
-                ('task_name', models.CharField(max_length=200, verbose_name='task name')),
-                ('status', models.CharField(choices=[('retrying', 'retrying'), ('open', 'needs a person'), ('handled', 'handled')], max_length=10, verbose_name='status')),
-                ('error_code', models.CharField(blank=True, max_length=100, verbose_name='error code')),
-                ('error_message', models.TextField(blank=True, verbose_name='error message')),
-                ('outcome', models.CharField(help_text='retryable, terminal, or unknown: it may have been executed.', max_length=10, verbose_name='outcome')),
-                ('fingerprint', models.CharField(max_length=32, verbose_name='fingerprint')),
-                ('occurrences', models.IntegerField(db_default=1, default=1, verbose_name='occurrences')),
-                ('retry_next_at', models.DateTimeField(null=True, verbose_name='next retry at')),
-                ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='opened at')),
-                ('last_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='last failure at')),
-                ('handled_at', models.DateTimeField(null=True, verbose_name='handled at')),
-                ('handled_by', models.CharField(blank=True, db_default='', default='', max_length=150, verbose_name='handled by')),
-                ('resolution', models.CharField(blank=True, choices=[('acknowledged', 'acknowledged'), ('fixed_externally', 'fixed externally'), ('skipped', 'skipped'), ('ignored', 'ignored')], db_default='', default='', max_length=20, verbose_name='resolution')),
-                ('remark', models.TextField(blank=True, db_default='', default='', verbose_name='remark')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='flows.flow')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exceptions', to='dist_task.taskrun')),
-                ('transaction', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exceptions', to='transactions.transaction')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("task_id", models.CharField(max_length=64, verbose_name="task")),
+                (
+                    "op",
+                    models.CharField(
+                        choices=[("action", "action"), ("compensate", "compensate")],
+                        default="action",
+                        max_length=10,
+                        verbose_name="direction",
+                    ),
+                ),
+                ("item", models.IntegerField(default=-1, verbose_name="item")),
+                ("task_name", models.CharField(max_length=200, verbose_name="task name")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("retrying", "retrying"), ("open", "needs a person"), ("handled", "handled")],
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                ("error_code", models.CharField(blank=True, max_length=100, verbose_name="error code")),
+                ("error_message", models.TextField(blank=True, verbose_name="error message")),
+                (
+                    "outcome",
+                    models.CharField(
+                        help_text="retryable, terminal, or unknown: it may have been executed.",
+                        max_length=10,
+                        verbose_name="outcome",
+                    ),
+                ),
+                ("fingerprint", models.CharField(max_length=32, verbose_name="fingerprint")),
+                ("occurrences", models.IntegerField(db_default=1, default=1, verbose_name="occurrences")),
+                ("retry_next_at", models.DateTimeField(null=True, verbose_name="next retry at")),
+                (
+                    "opened_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="opened at"
+                    ),
+                ),
+                (
+                    "last_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="last failure at"
+                    ),
+                ),
+                ("handled_at", models.DateTimeField(null=True, verbose_name="handled at")),
+                (
+                    "handled_by",
+                    models.CharField(blank=True, db_default="", default="", max_length=150, verbose_name="handled by"),
+                ),
+                (
+                    "resolution",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("acknowledged", "acknowledged"),
+                            ("fixed_externally", "fixed externally"),
+                            ("skipped", "skipped"),
+                            ("ignored", "ignored"),
+                        ],
+                        db_default="",
+                        default="",
+                        max_length=20,
+                        verbose_name="resolution",
+                    ),
+                ),
+                ("remark", models.TextField(blank=True, db_default="", default="", verbose_name="remark")),
+                (
+                    "flow",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="flows.flow"),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="exceptions", to="dist_task.taskrun"
+                    ),
+                ),
+                (
+                    "transaction",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="exceptions",
+                        to="transactions.transaction",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'exception',
-                'verbose_name_plural': 'exceptions',
-                'ordering': ('-id',),
-                'permissions': (('retry_exceptionrecord', 'Can retry exceptions and transactions'), ('handle_exceptionrecord', 'Can handle exceptions')),
-                'indexes': [models.Index(fields=['status', '-id'], name='exception_status_newest'), models.Index(fields=['opened_at'], name='exception_opened'), models.Index(fields=['fingerprint'], name='exception_fingerprint')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('status', 'handled'), _negated=True), fields=('run',), name='exception_one_open_per_run'), models.CheckConstraint(condition=models.Q(models.Q(('handled_at__isnull', False), ('status', 'handled')), models.Q(models.Q(('status', 'handled'), _negated=True), ('handled_at__isnull', True)), _connector='OR'), name='exception_handled_iff_handled_at')],
+                "verbose_name": "exception",
+                "verbose_name_plural": "exceptions",
+                "ordering": ("-id",),
+                "permissions": (
+                    ("retry_exceptionrecord", "Can retry exceptions and transactions"),
+                    ("handle_exceptionrecord", "Can handle exceptions"),
+                ),
+                "indexes": [
+                    models.Index(fields=["status", "-id"], name="exception_status_newest"),
+                    models.Index(fields=["opened_at"], name="exception_opened"),
+                    models.Index(fields=["fingerprint"], name="exception_fingerprint"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "handled"), _negated=True),
+                        fields=("run",),
+                        name="exception_one_open_per_run",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("handled_at__isnull", False), ("status", "handled")),
+                            models.Q(models.Q(("status", "handled"), _negated=True), ("handled_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="exception_handled_iff_handled_at",
+                    ),
+                ],
             },
         ),
     ]

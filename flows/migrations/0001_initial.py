@@ -7,53 +7,96 @@ import flows.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='TaskDefinition',
+            name="TaskDefinition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True, verbose_name='name')),
-                ('type', models.CharField(max_length=32, verbose_name='type')),
-                ('description', models.CharField(blank=True, max_length=200, verbose_name='description')),
-                ('config', models.JSONField(blank=True, default=dict, verbose_name='default configuration')),
-                ('inputs', models.JSONField(blank=True, default=list, help_text='A list like [{"name": "user_id", "type": "string", "required": true}].', verbose_name='input fields')),
-                ('runbook_url', models.URLField(blank=True, help_text='What to do when this task fails.', verbose_name='runbook')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created at')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='updated at')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=64, unique=True, verbose_name="name")),
+                ("type", models.CharField(max_length=32, verbose_name="type")),
+                ("description", models.CharField(blank=True, max_length=200, verbose_name="description")),
+                ("config", models.JSONField(blank=True, default=dict, verbose_name="default configuration")),
+                (
+                    "inputs",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text='A list like [{"name": "user_id", "type": "string", "required": true}].',
+                        verbose_name="input fields",
+                    ),
+                ),
+                (
+                    "runbook_url",
+                    models.URLField(blank=True, help_text="What to do when this task fails.", verbose_name="runbook"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="created at"
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={
-                'verbose_name': 'task definition',
-                'verbose_name_plural': 'task definitions',
-                'ordering': ('name',),
+                "verbose_name": "task definition",
+                "verbose_name_plural": "task definitions",
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='Flow',
+            name="Flow",
             fields=[
-                ('id', models.CharField(default=flows.models.new_flow_id, editable=False, max_length=16, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100, verbose_name='name')),
-                ('version', models.PositiveIntegerField(verbose_name='version')),
-                ('flow_type', models.CharField(max_length=50, verbose_name='type')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
-                ('definition', models.TextField(help_text='The JSON text as it was posted.', verbose_name='definition')),
-                ('task_definitions', models.JSONField(default=dict, help_text='The registry entries that the definition names, as they were when it was posted.', verbose_name='task definitions')),
-                ('create_user', models.CharField(max_length=100, verbose_name='created by')),
-                ('is_active', models.BooleanField(default=True, verbose_name='active')),
-                ('deleted_at', models.DateTimeField(editable=False, null=True, verbose_name='deleted at')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created at')),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='updated at')),
+                (
+                    "id",
+                    models.CharField(
+                        default=flows.models.new_flow_id,
+                        editable=False,
+                        max_length=16,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, verbose_name="name")),
+                ("version", models.PositiveIntegerField(verbose_name="version")),
+                ("flow_type", models.CharField(max_length=50, verbose_name="type")),
+                ("description", models.TextField(blank=True, verbose_name="description")),
+                (
+                    "definition",
+                    models.TextField(help_text="The JSON text as it was posted.", verbose_name="definition"),
+                ),
+                (
+                    "task_definitions",
+                    models.JSONField(
+                        default=dict,
+                        help_text="The registry entries that the definition names, as they were when it was posted.",
+                        verbose_name="task definitions",
+                    ),
+                ),
+                ("create_user", models.CharField(max_length=100, verbose_name="created by")),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                ("deleted_at", models.DateTimeField(editable=False, null=True, verbose_name="deleted at")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="created at"
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="updated at"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'flow',
-                'verbose_name_plural': 'flows',
-                'ordering': ('-created_at', '-version'),
-                'constraints': [models.UniqueConstraint(fields=('name', 'version'), name='flow_name_version_unique')],
+                "verbose_name": "flow",
+                "verbose_name_plural": "flows",
+                "ordering": ("-created_at", "-version"),
+                "constraints": [models.UniqueConstraint(fields=("name", "version"), name="flow_name_version_unique")],
             },
         ),
     ]

@@ -78,9 +78,7 @@ def test_a_worker_without_a_living_lease_claims_nothing_and_never_renews(cursor:
 def test_what_is_not_due_is_not_claimed_but_announced(cursor: Any) -> None:
     worker_id = register(cursor)
     txn = stored(begin(make_flow(NOOP)))
-    cursor.execute(
-        "UPDATE transactions_transaction SET wake_at = now() + interval '1 hour' WHERE id = %s", [txn.pk]
-    )
+    cursor.execute("UPDATE transactions_transaction SET wake_at = now() + interval '1 hour' WHERE id = %s", [txn.pk])
 
     harvest = claims.harvest(cursor, worker_id=worker_id, limit=10)
 
@@ -137,9 +135,7 @@ def test_an_attempt_does_not_begin_twice(cursor: Any) -> None:
     assert batch.record(cursor, worker_id=worker_id, writes=[write(txn, begun=begun)]) == [Written(stale=True)]
 
 
-def test_an_attempt_that_a_dead_worker_left_is_unknown_and_not_repeated(
-    cursor: Any, start_worker: Any
-) -> None:
+def test_an_attempt_that_a_dead_worker_left_is_unknown_and_not_repeated(cursor: Any, start_worker: Any) -> None:
     dead = register(cursor)
     txn = started_run(cursor, dead)
     end_lease(dead)
@@ -171,9 +167,7 @@ def test_the_living_are_not_rescued_from(cursor: Any) -> None:
     assert rescue() == 0
 
 
-def test_a_worker_that_loses_its_lease_drops_its_work_and_another_goes_on(
-    start_worker: Any, service: Service
-) -> None:
+def test_a_worker_that_loses_its_lease_drops_its_work_and_another_goes_on(start_worker: Any, service: Service) -> None:
     gate = service.hold("/a")
     retry = {"strategy": "auto", "max_attempts": 3, "interval": 0}
     first: WorkerThread = start_worker()
@@ -191,9 +185,7 @@ def test_a_worker_that_loses_its_lease_drops_its_work_and_another_goes_on(
     assert len({call.headers["idempotency-key"] for call in service.calls}) == 1
 
 
-def test_results_survive_connections_that_are_cut_under_the_worker(
-    worker: WorkerThread, service: Service
-) -> None:
+def test_results_survive_connections_that_are_cut_under_the_worker(worker: WorkerThread, service: Service) -> None:
     gate = service.hold("/a")
     flow = make_flow(http("a", service), http("b", service, "a"))
     ids = [begin(flow) for _ in range(10)]

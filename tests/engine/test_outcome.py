@@ -47,7 +47,7 @@ def test_a_result_is_a_success_whatever_the_policy(policy: RetryPolicy) -> None:
         (AUTO, 4, REFUSED, False, RETRYABLE),
         (AUTO, 5, REFUSED, False, RETRYABLE),
         (AUTO, 1, BAD_REQUEST, False, TERMINAL),
-        (AUTO, 1, NO_FUNDS, False, RETRYABLE),
+        (AUTO, 1, NO_FUNDS, False, TERMINAL),
         (AUTO, 1, TIMED_OUT, True, UNKNOWN),
         (AUTO, 4, TIMED_OUT, False, UNKNOWN),
         (AUTO, 1, TOO_LARGE, False, UNKNOWN),

@@ -179,18 +179,14 @@ def test_what_is_wrong_with_the_whole_is_told_with_its_path(definition: Any, pat
 
 
 def test_every_problem_is_reported_at_once() -> None:
-    found = problems_of(
-        {"tasks": [task("a", "x"), task("a"), {"id": "b"}, {"id": "c", "type": "mq"}], "zz": 1}
-    )
+    found = problems_of({"tasks": [task("a", "x"), task("a"), {"id": "b"}, {"id": "c", "type": "mq"}], "zz": 1})
 
     assert set(found) == {"tasks[0].depends_on[0]", "tasks[1].id", "tasks[2].type", "tasks[3].type", "zz"}
     assert found["tasks[1].id"] == "a is the id of tasks[0] too"
 
 
 def test_a_cycle_is_named() -> None:
-    found = problems_of(
-        {"tasks": [task("free"), task("a", "b", "free"), task("b", "a"), task("behind", "a")]}
-    )
+    found = problems_of({"tasks": [task("free"), task("a", "b", "free"), task("b", "a"), task("behind", "a")]})
 
     assert found == {"tasks": "the tasks depend on each other in a circle: a -> b -> a"}
 

@@ -72,9 +72,7 @@ task_keys = st.sampled_from(
 retry_blocks = st.dictionaries(
     st.sampled_from(["strategy", "max_attempts", "interval", "backoff", "terminal_on", "x"]), json_values
 )
-wild_tasks = st.dictionaries(
-    task_keys, json_values | st.fixed_dictionaries({"retry": retry_blocks}), max_size=8
-)
+wild_tasks = st.dictionaries(task_keys, json_values | st.fixed_dictionaries({"retry": retry_blocks}), max_size=8)
 
 
 @given(st.lists(wild_tasks | json_values, max_size=5), json_values)

@@ -9,17 +9,13 @@ from flows.fields import Field, InvalidInput, convert, parse_fields, task_parame
 from flows.registry import RegisteredTask
 
 PLAIN = RegisteredTask("plain", "noop")
-DEDUCT = RegisteredTask(
-    "deduct", "noop", inputs=(Field("user_id", "string", required=True), Field("amount", "int"))
-)
+DEDUCT = RegisteredTask("deduct", "noop", inputs=(Field("user_id", "string", required=True), Field("amount", "int")))
 
 
 def spec(task_name: str) -> TaskSpec:
     registry = {"plain": PLAIN, "deduct": DEDUCT}
     definition = {"tasks": [{"id": "first", "task_name": task_name}]}
-    return FlowDefinition.parse(definition, registry=registry, kinds={"noop": lambda config: []}).tasks[
-        "first"
-    ]
+    return FlowDefinition.parse(definition, registry=registry, kinds={"noop": lambda config: []}).tasks["first"]
 
 
 def problems_of(call: Any) -> dict[str, str]:
@@ -181,9 +177,7 @@ def test_parameters_that_are_no_object_are_refused(own: Any) -> None:
 
 
 def test_a_list_of_fields_is_read() -> None:
-    fields, problems = parse_fields(
-        [{"name": "a", "type": "int", "required": True, "default": "3"}, {"name": "b"}]
-    )
+    fields, problems = parse_fields([{"name": "a", "type": "int", "required": True, "default": "3"}, {"name": "b"}])
 
     assert problems == []
     assert fields == (Field("a", "int", required=True, default=3), Field("b", "*"))

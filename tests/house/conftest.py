@@ -111,9 +111,7 @@ def server_pid(folder: Path) -> int:
     state = layout.state()
     if state is None or state.status != "ready":
         return 0
-    home = (
-        Path(layout.elsewhere_file.read_text().strip()) if layout.elsewhere_file.exists() else layout.cluster
-    )
+    home = Path(layout.elsewhere_file.read_text().strip()) if layout.elsewhere_file.exists() else layout.cluster
     return int((home / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 

@@ -60,9 +60,7 @@ def test_two_who_start_it_at_the_same_time_get_one_server(folder: Path, users: U
     hosts = {starter.stdout.readline() for starter in starters if starter.stdout is not None}
 
     assert len(hosts) == 1
-    keepers = [
-        pid for pid in processes_of(folder) if b"embedded.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    keepers = [pid for pid in processes_of(folder) if b"embedded.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(keepers) == 1
 
 

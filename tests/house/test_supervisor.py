@@ -102,9 +102,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_it_says_ready_once_and_sigterm_leaves_nothing(
-    folder: Path, supervise: Callable[..., Supervisor]
-) -> None:
+def test_it_says_ready_once_and_sigterm_leaves_nothing(folder: Path, supervise: Callable[..., Supervisor]) -> None:
     service = supervise()
     service.until_ready()
 
@@ -150,9 +148,7 @@ def test_whatever_dies_comes_back(folder: Path, supervise: Callable[..., Supervi
     until(lambda: service.status("/readyz") == 200)
 
 
-def test_a_taken_port_is_one_sentence_and_nothing_starts(
-    folder: Path, supervise: Callable[..., Supervisor]
-) -> None:
+def test_a_taken_port_is_one_sentence_and_nothing_starts(folder: Path, supervise: Callable[..., Supervisor]) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -168,9 +164,7 @@ def test_a_taken_port_is_one_sentence_and_nothing_starts(
     assert not folder.exists()
 
 
-def test_development_does_not_listen_to_the_network(
-    folder: Path, supervise: Callable[..., Supervisor]
-) -> None:
+def test_development_does_not_listen_to_the_network(folder: Path, supervise: Callable[..., Supervisor]) -> None:
     service = supervise("--host", "0.0.0.0")
 
     assert service.process.wait(timeout=60) == 1

@@ -6,38 +6,116 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('flows', '0001_initial'),
+        ("flows", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Transaction',
+            name="Transaction",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('instance_id', models.CharField(max_length=64, unique=True, verbose_name='instance id')),
-                ('status', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('success', 'success'), ('failed', 'failed'), ('cancelled', 'cancelled')], db_default='pending', default='pending', max_length=10, verbose_name='status')),
-                ('compensation', models.CharField(choices=[('none', 'none'), ('running', 'running'), ('done', 'done'), ('failed', 'failed')], db_default='none', default='none', max_length=10, verbose_name='compensation')),
-                ('cancelling', models.BooleanField(db_default=False, default=False, help_text='Cancelled once its attempts in flight end.', verbose_name='cancelling')),
-                ('params', models.JSONField(db_default={}, default=dict, verbose_name='parameters')),
-                ('wake_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), null=True, verbose_name='due at')),
-                ('owner', models.BigIntegerField(null=True, verbose_name='held by worker')),
-                ('revision', models.IntegerField(db_default=0, default=0, verbose_name='revision')),
-                ('created_by', models.CharField(blank=True, db_default='', max_length=150, verbose_name='started by')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created at')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started at')),
-                ('completed_at', models.DateTimeField(null=True, verbose_name='completed at')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transactions', to='flows.flow', verbose_name='flow')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("instance_id", models.CharField(max_length=64, unique=True, verbose_name="instance id")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("running", "running"),
+                            ("success", "success"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        db_default="pending",
+                        default="pending",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "compensation",
+                    models.CharField(
+                        choices=[("none", "none"), ("running", "running"), ("done", "done"), ("failed", "failed")],
+                        db_default="none",
+                        default="none",
+                        max_length=10,
+                        verbose_name="compensation",
+                    ),
+                ),
+                (
+                    "cancelling",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="Cancelled once its attempts in flight end.",
+                        verbose_name="cancelling",
+                    ),
+                ),
+                ("params", models.JSONField(db_default={}, default=dict, verbose_name="parameters")),
+                (
+                    "wake_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), null=True, verbose_name="due at"
+                    ),
+                ),
+                ("owner", models.BigIntegerField(null=True, verbose_name="held by worker")),
+                ("revision", models.IntegerField(db_default=0, default=0, verbose_name="revision")),
+                ("created_by", models.CharField(blank=True, db_default="", max_length=150, verbose_name="started by")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="created at"
+                    ),
+                ),
+                ("started_at", models.DateTimeField(null=True, verbose_name="started at")),
+                ("completed_at", models.DateTimeField(null=True, verbose_name="completed at")),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="transactions",
+                        to="flows.flow",
+                        verbose_name="flow",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'transaction',
-                'verbose_name_plural': 'transactions',
-                'ordering': ('-id',),
-                'indexes': [models.Index(condition=models.Q(('wake_at__isnull', False)), fields=['wake_at'], name='transaction_due'), models.Index(condition=models.Q(('owner__isnull', False)), fields=['owner'], name='transaction_owner'), models.Index(fields=['status', '-id'], name='transaction_status_newest'), models.Index(fields=['flow', '-id'], name='transaction_flow_newest'), models.Index(fields=['created_at'], name='transaction_created')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('completed_at__isnull', False), ('status__in', frozenset(['cancelled', 'failed', 'success']))), models.Q(models.Q(('status__in', frozenset(['cancelled', 'failed', 'success'])), _negated=True), ('completed_at__isnull', True)), _connector='OR'), name='transaction_final_iff_completed'), models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'running', 'success', 'failed', 'cancelled'])), name='transaction_status_known')],
+                "verbose_name": "transaction",
+                "verbose_name_plural": "transactions",
+                "ordering": ("-id",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("wake_at__isnull", False)), fields=["wake_at"], name="transaction_due"
+                    ),
+                    models.Index(
+                        condition=models.Q(("owner__isnull", False)), fields=["owner"], name="transaction_owner"
+                    ),
+                    models.Index(fields=["status", "-id"], name="transaction_status_newest"),
+                    models.Index(fields=["flow", "-id"], name="transaction_flow_newest"),
+                    models.Index(fields=["created_at"], name="transaction_created"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("completed_at__isnull", False),
+                                ("status__in", frozenset(["cancelled", "failed", "success"])),
+                            ),
+                            models.Q(
+                                models.Q(("status__in", frozenset(["cancelled", "failed", "success"])), _negated=True),
+                                ("completed_at__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="transaction_final_iff_completed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["pending", "running", "success", "failed", "cancelled"])),
+                        name="transaction_status_known",
+                    ),
+                ],
             },
         ),
     ]

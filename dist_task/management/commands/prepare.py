@@ -17,9 +17,7 @@ ADVISORY_LOCK = 4_142_001
 
 
 class Command(BaseCommand):
-    help = (
-        "Migrate where needed; in the development profile make the user `admin`; else collect static files."
-    )
+    help = "Migrate where needed; in the development profile make the user `admin`; else collect static files."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,6 +43,4 @@ class Command(BaseCommand):
             return
         password = secrets.token_urlsafe(12)
         users.create_superuser("admin", password=password)
-        self.stdout.write(
-            f"user admin, password {password} (shown this once; `manage.py changepassword admin`)"
-        )
+        self.stdout.write(f"user admin, password {password} (shown this once; `manage.py changepassword admin`)")
