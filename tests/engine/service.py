@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -38,6 +38,9 @@ class Service:
         self.calls: list[Call] = []
         self.answers: defaultdict[str, deque[Answer]] = defaultdict(deque)
         self.began: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        self.in_progress: Counter[str] = Counter()
+        self.began_count: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self.gates: dict[str, threading.Event] = {}
         handler = type("Handler", (_Handler,), {"service": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -63,6 +66,11 @@ class Service:
     def calls_of(self, path: str) -> list[Call]:
         return [call for call in self.calls if call.path == path]
 
+    def count(self, path: str, *, change: int) -> None:
+        with self._counting:
+            self.in_progress[path] += change
+            self.began_count[path] += max(change, 0)
+
     def close(self) -> None:
         for gate in self.gates.values():
             gate.set()
@@ -81,10 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
         queued = self.service.answers[self.path]
         answer = queued.popleft() if queued else Answer()
         self.service.began[self.path].set()
+        self.service.count(self.path, change=+1)
         if gate := self.service.gates.get(self.path):
             gate.wait(60)
         if answer.seconds:
             time.sleep(answer.seconds)
+        self.service.count(self.path, change=-1)
         self.service.calls.append(
             Call(
                 self.path,
