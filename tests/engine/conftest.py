@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dist_task.engine.start import StartRequest, start
+from dist_task.invariants.check import verify
 from flows.models import Flow
 from flows.registry_rows import snapshot
 from transactions.models import Transaction
@@ -38,6 +39,8 @@ def start_worker(transactional_db: None) -> Iterator[Callable[[], WorkerThread]]
     yield start_one
     for worker in workers:
         worker.stop()
+    broken = verify(never_pruned=True).violations
+    assert not broken, "\n".join(map(str, broken))
 
 
 @pytest.fixture

@@ -1,0 +1,342 @@
+# ruff: noqa: S608  # what is put together here are constants of this file
+"""The rules. Each asks for the rows that break it: a select with one text column named `example`.
+
+They may use `task` and `edge`, made of the flows' definitions: see `graph.GRAPH`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ATTEMPT_EVENTS = "('succeeded', 'failed', 'unknown', 'worker_lost')"
+RUNS = "dist_task_taskrun r JOIN transactions_transaction t ON t.id = r.transaction_id"
+NAME = "t.instance_id || '/' || r.task_id || CASE r.item WHEN -1 THEN '' ELSE '/' || r.item END"
+ENDED = f"""(SELECT transaction_id, task_id, op, item, count(*) AS n, count(DISTINCT attempt) AS different,
+        max(attempt) AS last, count(*) FILTER (WHERE event = 'succeeded') AS successes
+    FROM dist_task_executionlog WHERE event IN {ATTEMPT_EVENTS} GROUP BY 1, 2, 3, 4)"""
+OF_RUN = "{0}.transaction_id = r.transaction_id AND {0}.task_id = r.task_id AND {0}.op = r.op AND {0}.item = r.item"
+ENDED_OF_RUN = "(r.attempt - CASE r.status WHEN 'running' THEN 1 ELSE 0 END)"
+RETRIED = """l.transaction_id = r.transaction_id AND l.event = 'retried' AND (l.task_id = r.task_id
+    OR (l.task_id = '' AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`number` is that of docs/guarantees.md. A warning is what may be right for a moment."""
+
+    number: int
+    name: str
+    sentence: str
+    sql: str
+    is_warning: bool = False
+
+
+RULES = (
+    Rule(
+        2,
+        name="one_transaction_per_instance_id",
+        sentence="One transaction per instance_id.",
+        sql="SELECT instance_id AS example FROM transactions_transaction GROUP BY 1 HAVING count(*) > 1",
+    ),
+    Rule(
+        4,
+        name="run_of_its_flow",
+        sentence="A transaction runs only tasks of its own flow version.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            WHERE t.flow_id IN (SELECT flow_id FROM known)
+              AND NOT EXISTS (SELECT 1 FROM task d WHERE d.flow_id = t.flow_id AND d.task_id = r.task_id)""",
+    ),
+    Rule(
+        4,
+        name="exception_of_its_flow",
+        sentence="An exception belongs to the flow and the transaction of its task run.",
+        sql=f"""SELECT {NAME} || ': exception ' || x.id AS example
+            FROM exceptions_app_exceptionrecord x JOIN dist_task_taskrun r ON r.id = x.run_id
+            JOIN transactions_transaction t ON t.id = r.transaction_id
+            WHERE x.flow_id <> t.flow_id OR x.transaction_id <> t.id OR x.task_id <> r.task_id""",
+    ),
+    Rule(
+        5,
+        name="order",
+        sentence="No task starts before all that it depends on has succeeded or was skipped.",
+        sql=f"""WITH began AS (
+                SELECT transaction_id, task_id, min(started_at) AS at FROM (
+                    SELECT transaction_id, task_id, started_at FROM dist_task_taskrun WHERE op = 'action'
+                    UNION ALL
+                    SELECT transaction_id, task_id, started_at FROM dist_task_executionlog
+                    WHERE op = 'action' AND event IN {ATTEMPT_EVENTS}) AS starts
+                WHERE started_at IS NOT NULL GROUP BY 1, 2
+            ), settled AS (
+                SELECT transaction_id, task_id, min(at) AS ended_at, min(done_at) AS done_at FROM (
+                    SELECT transaction_id, task_id, at, CASE event WHEN 'succeeded' THEN at END AS done_at
+                    FROM dist_task_executionlog WHERE op = 'action' AND event IN {ATTEMPT_EVENTS}
+                    UNION ALL
+                    SELECT transaction_id, task_id, finished_at, finished_at
+                    FROM dist_task_taskrun WHERE op = 'action' AND status = 'skipped') AS ends
+                GROUP BY 1, 2
+            )
+            SELECT t.instance_id || '/' || e.task_id || ' before ' || e.needs AS example
+            FROM began b JOIN transactions_transaction t ON t.id = b.transaction_id
+            JOIN edge e ON e.flow_id = t.flow_id AND e.task_id = b.task_id
+            JOIN task d ON d.flow_id = e.flow_id AND d.task_id = e.needs
+            LEFT JOIN settled s ON s.transaction_id = b.transaction_id AND s.task_id = e.needs
+            WHERE COALESCE(CASE WHEN d.optional THEN s.ended_at ELSE s.done_at END, 'infinity') > b.at""",
+    ),
+    Rule(
+        6,
+        name="one_success",
+        sentence="At most one success is recorded per task run, and it stays one.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} LEFT JOIN {ENDED} e ON {OF_RUN.format("e")}
+            WHERE COALESCE(e.successes, 0) <> CASE r.status WHEN 'success' THEN 1 ELSE 0 END""",
+    ),
+    Rule(
+        7,
+        name="attempts_counted",
+        sentence="Attempts are 1..n without gaps, each ended one logged once, the last one being the run's.",
+        sql=f"""SELECT {NAME} || ': attempt ' || r.attempt || ', logged ' || COALESCE(e.n, 0) AS example
+            FROM {RUNS} LEFT JOIN {ENDED} e ON {OF_RUN.format("e")}
+            WHERE (COALESCE(e.n, 0), COALESCE(e.different, 0), COALESCE(e.last, 0))
+               <> ({ENDED_OF_RUN}, {ENDED_OF_RUN}, {ENDED_OF_RUN})""",
+    ),
+    Rule(
+        7,
+        name="attempts_of_a_run",
+        sentence="No attempt is logged of a task run that does not exist.",
+        sql=f"""SELECT t.instance_id || '/' || e.task_id AS example
+            FROM {ENDED} e JOIN transactions_transaction t ON t.id = e.transaction_id
+            LEFT JOIN dist_task_taskrun r ON {OF_RUN.format("e")} WHERE r.id IS NULL""",
+    ),
+    Rule(
+        8,
+        name="worker_ids",
+        sentence="A worker's id is never used twice: the sequence is beyond every id in use.",
+        sql="""SELECT 'worker ' || u.id AS example
+            FROM (SELECT max(id) AS id FROM dist_task_worker
+                  UNION ALL SELECT max(owner) FROM transactions_transaction WHERE owner IS NOT NULL) AS u
+            WHERE u.id > COALESCE(
+                pg_sequence_last_value(pg_get_serial_sequence('dist_task_worker', 'id')::regclass), 0)""",
+    ),
+    Rule(
+        9,
+        name="late_results",
+        sentence="A late result that was refused changed nothing: its attempt is one that the run has counted.",
+        sql=f"""SELECT {NAME} || ' attempt ' || l.attempt AS example
+            FROM dist_task_executionlog l JOIN transactions_transaction t ON t.id = l.transaction_id
+            LEFT JOIN dist_task_taskrun r ON {OF_RUN.format("l")}
+            WHERE l.event = 'fenced' AND l.task_id <> '' AND l.attempt > COALESCE(r.attempt, 0)""",
+    ),
+    Rule(
+        10,
+        name="final_is_completed",
+        sentence="A transaction is final if and only if it has a time of completion; then nobody holds it.",
+        sql="""SELECT t.instance_id AS example FROM transactions_transaction t
+            WHERE (t.status IN ('success', 'failed', 'cancelled')) <> (t.completed_at IS NOT NULL)
+               OR (t.completed_at IS NOT NULL AND (t.owner IS NOT NULL OR t.wake_at IS NOT NULL OR t.cancelling))""",
+    ),
+    Rule(
+        10,
+        name="run_final_is_finished",
+        sentence="A task run is final if and only if it has a time of finish; a pending one says when it is due.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            WHERE (r.status IN ('success', 'failed', 'skipped', 'cancelled')) <> (r.finished_at IS NOT NULL)
+               OR (r.status = 'running' AND r.started_at IS NULL) OR (r.status = 'pending' AND r.due_at IS NULL)""",
+    ),
+    Rule(
+        10,
+        name="final_has_nothing_left",
+        sentence="A final transaction has no task run that is not final.",
+        sql=f"""SELECT {NAME} || ' ' || r.status AS example FROM {RUNS}
+            WHERE t.completed_at IS NOT NULL AND r.status IN ('pending', 'running', 'waiting')""",
+    ),
+    Rule(
+        10,
+        name="success_is_complete",
+        sentence="A successful transaction has all tasks of its flow succeeded, skipped, or failed as optional ones.",
+        sql="""SELECT t.instance_id || '/' || d.task_id AS example
+            FROM transactions_transaction t JOIN task d ON d.flow_id = t.flow_id
+            LEFT JOIN dist_task_taskrun r ON r.transaction_id = t.id AND r.task_id = d.task_id AND r.op = 'action'
+            WHERE t.status = 'success'
+              AND NOT COALESCE(r.status IN ('success', 'skipped') OR (r.status = 'failed' AND d.optional), false)""",
+    ),
+    Rule(
+        10,
+        name="failed_has_a_failure",
+        sentence="A failed transaction has a failed task that is not optional.",
+        sql="""SELECT t.instance_id AS example FROM transactions_transaction t
+            WHERE t.status = 'failed' AND t.flow_id IN (SELECT flow_id FROM known) AND NOT EXISTS (
+                SELECT 1 FROM dist_task_taskrun r JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id
+                WHERE r.transaction_id = t.id AND r.status = 'failed' AND NOT d.optional)""",
+    ),
+    Rule(
+        10,
+        name="constraints",
+        sentence="The constraints that refuse illegal rows are in place.",
+        sql="""SELECT name AS example FROM unnest(ARRAY['taskrun_unique', 'taskrun_final_iff_finished',
+                'transaction_final_iff_completed', 'exception_one_open_per_run', 'statrollup_flow_bucket']) AS name
+            WHERE NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = name AND convalidated)
+              AND NOT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(name) AND indisvalid)""",
+    ),
+    Rule(
+        11,
+        name="budget",
+        sentence="Attempts, crashes included, stay within what the policy and people's retries allow.",
+        sql=f"""SELECT {NAME} || ': attempt ' || r.attempt AS example
+            FROM {RUNS} JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id
+            WHERE r.attempt > r.attempt_budget OR r.attempt > d.tries * (1 + (
+                SELECT count(*) FROM dist_task_executionlog l WHERE r.attempt > d.tries AND {RETRIED}))""",
+    ),
+    Rule(
+        12,
+        name="never_by_itself",
+        sentence="Strategy manual and no_retry: before each further attempt a person asked for it.",
+        sql=f"""SELECT {NAME} || ': attempt ' || a.attempt AS example
+            FROM {RUNS} JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id
+            JOIN (SELECT transaction_id, task_id, op, item, attempt, id FROM dist_task_executionlog
+                  WHERE event IN {ATTEMPT_EVENTS} AND attempt > 1
+                  UNION ALL
+                  SELECT transaction_id, task_id, op, item, attempt, {2**62} FROM dist_task_taskrun
+                  WHERE status = 'running' AND attempt > 1) AS a ON {OF_RUN.format("a")}
+            WHERE d.strategy <> 'auto' AND a.attempt - 1 > (
+                SELECT count(*) FROM dist_task_executionlog l WHERE {RETRIED} AND l.id < a.id)""",
+    ),
+    Rule(
+        12,
+        name="failure_is_seen",
+        sentence="A failed attempt and an unknown outcome have an exception.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} WHERE (r.status = 'failed' OR r.maybe_executed)
+              AND NOT EXISTS (SELECT 1 FROM exceptions_app_exceptionrecord x WHERE x.run_id = r.id)""",
+    ),
+    Rule(
+        12,
+        name="unknown_is_remembered",
+        sentence="A run with an attempt of unknown outcome says that it may have been executed.",
+        sql=f"""SELECT DISTINCT {NAME} AS example FROM {RUNS} JOIN dist_task_executionlog l ON {OF_RUN.format("l")}
+            WHERE l.event IN ('unknown', 'worker_lost') AND NOT r.maybe_executed""",
+    ),
+    Rule(
+        13,
+        name="pause",
+        sentence="An automatic retry keeps the pause of its policy.",
+        sql=f"""SELECT {NAME} || ': attempt ' || b.attempt AS example
+            FROM {RUNS} JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.pause > 0
+            JOIN dist_task_executionlog a ON {OF_RUN.format("a")} AND a.event IN {ATTEMPT_EVENTS}
+            JOIN dist_task_executionlog b ON {OF_RUN.format("b")} AND b.event IN {ATTEMPT_EVENTS}
+             AND b.attempt = a.attempt + 1
+            WHERE b.started_at < a.at + (d.pause * 0.99 - 0.05) * interval '1 second'
+              AND NOT EXISTS (SELECT 1 FROM dist_task_executionlog l WHERE {RETRIED})""",
+    ),
+    Rule(
+        18,
+        name="no_limbo",
+        sentence="An unfinished transaction has an owner that exists, or a time at which it is due.",
+        sql="""SELECT t.instance_id AS example FROM transactions_transaction t
+            LEFT JOIN dist_task_worker w ON w.id = t.owner
+            WHERE t.completed_at IS NULL AND w.id IS NULL AND (t.owner IS NOT NULL OR t.wake_at IS NULL)""",
+    ),
+    Rule(
+        18,
+        name="rescued_in_time",
+        sentence="Nothing stays with an owner whose lease ran out over a minute ago while others live.",
+        sql="""SELECT t.instance_id || ' held by ' || w.id AS example
+            FROM transactions_transaction t JOIN dist_task_worker w ON w.id = t.owner
+            WHERE w.lease_until < statement_timestamp() - interval '1 minute' AND EXISTS (
+                SELECT 1 FROM dist_task_worker l WHERE l.lease_until > statement_timestamp()
+                AND l.created_at < statement_timestamp() - interval '1 minute')""",
+    ),
+    Rule(
+        18,
+        name="rescue_pending",
+        sentence="The owner's lease ran out; the sweeper will take it back.",
+        sql="""SELECT t.instance_id || ' held by ' || w.id AS example
+            FROM transactions_transaction t JOIN dist_task_worker w ON w.id = t.owner
+            WHERE w.lease_until <= statement_timestamp()""",
+        is_warning=True,
+    ),
+    Rule(
+        18,
+        name="held_and_still",
+        sentence="A living owner has had nothing in flight for a minute: it waits for a slot, or forgot it.",
+        sql="""SELECT t.instance_id || ' held by ' || w.id AS example
+            FROM transactions_transaction t JOIN dist_task_worker w ON w.id = t.owner
+            WHERE w.lease_until > statement_timestamp() AND t.started_at < statement_timestamp() - interval '1 minute'
+              AND NOT EXISTS (SELECT 1 FROM dist_task_taskrun r WHERE r.transaction_id = t.id
+                AND (r.status = 'running' OR r.started_at > statement_timestamp() - interval '1 minute'))
+              AND NOT EXISTS (SELECT 1 FROM dist_task_executionlog l WHERE l.transaction_id = t.id
+                AND l.at > statement_timestamp() - interval '1 minute')""",
+        is_warning=True,
+    ),
+    Rule(
+        18,
+        name="overdue",
+        sentence="It has been due for over a minute and nobody took it.",
+        sql="""SELECT t.instance_id AS example FROM transactions_transaction t
+            WHERE t.owner IS NULL AND t.wake_at < statement_timestamp() - interval '1 minute'""",
+        is_warning=True,
+    ),
+    Rule(
+        21,
+        name="one_open_exception",
+        sentence="A task run has at most one exception that is not handled.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} JOIN exceptions_app_exceptionrecord x ON x.run_id = r.id
+            WHERE x.status <> 'handled' GROUP BY t.id, r.id HAVING count(*) > 1""",
+    ),
+    Rule(
+        21,
+        name="retrying_has_a_run",
+        sentence="A retrying exception has a run that is pending or running, an open one has a run that ended badly.",
+        sql=f"""SELECT {NAME} || ': exception ' || x.id || ' ' || x.status || ', run ' || r.status AS example
+            FROM {RUNS} JOIN exceptions_app_exceptionrecord x ON x.run_id = r.id
+            WHERE (x.status = 'retrying' AND r.status NOT IN ('pending', 'running'))
+               OR (x.status = 'open' AND r.status NOT IN ('failed', 'cancelled'))
+               OR (x.status = 'handled') <> (x.handled_at IS NOT NULL)""",
+    ),
+    Rule(
+        23,
+        name="statistics_unfinished",
+        sentence="The statistics say exactly how many transactions are unfinished, pruned or not.",
+        sql="""SELECT flow_id || ': counted ' || c.created - c.ended || ', there are ' || COALESCE(n.unfinished, 0)
+                AS example
+            FROM counted c FULL JOIN present n USING (flow_id)
+            WHERE COALESCE(c.created - c.ended, 0) <> COALESCE(n.unfinished, 0)""",
+    ),
+    Rule(
+        23,
+        name="statistics_recount",
+        sentence="The statistics are never below a recount, and equal to it where nothing was ever pruned.",
+        sql="""SELECT flow_id || ': counted ' || COALESCE(c.figures, '{0,0,0,0,0}')::text || ', there are '
+                || n.figures::text AS example
+            FROM counted c RIGHT JOIN present n USING (flow_id)
+            WHERE EXISTS (SELECT 1 FROM unnest(COALESCE(c.figures, '{0,0,0,0,0}'), n.figures) AS f(counted, found)
+                WHERE f.counted < f.found)""",
+    ),
+    Rule(
+        23,
+        name="statistics_never_pruned",
+        sentence="Where nothing was ever pruned, the statistics equal a recount.",
+        sql="""SELECT flow_id || ': counted ' || c.figures::text || ', there are '
+                || COALESCE(n.figures, '{0,0,0,0,0}')::text AS example
+            FROM counted c LEFT JOIN present n USING (flow_id)
+            WHERE c.figures <> COALESCE(n.figures, '{0,0,0,0,0}')""",
+    ),
+    Rule(
+        24,
+        name="no_negative_duration",
+        sentence="Nothing ends before it began.",
+        sql=f"""SELECT t.instance_id AS example FROM transactions_transaction t WHERE t.completed_at < t.created_at
+            UNION ALL SELECT {NAME} FROM {RUNS} WHERE r.finished_at < r.started_at
+            UNION ALL SELECT t.instance_id || '/' || l.task_id FROM dist_task_executionlog l
+            JOIN transactions_transaction t ON t.id = l.transaction_id WHERE l.at < l.started_at
+            UNION ALL SELECT 'exception ' || id FROM exceptions_app_exceptionrecord WHERE handled_at < opened_at""",
+    ),
+)
+
+NEVER_PRUNED = "statistics_never_pruned"
+
+ELSEWHERE = {
+    1: "an answered start survives (the campaign keeps the answers)",
+    3: "a refused start leaves nothing (tests of the API; the campaign)",
+    19: "a poison transaction delays nobody (tests/safety)",
+    20: "the same idempotency key on all attempts (the called service of the campaign sees it)",
+    22: "the log is append-only: no code path changes it, no trigger enforces it",
+}
+"""What rows alone cannot show, and who shows it."""
