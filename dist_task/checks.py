@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+
+from dist_task import failpoints
 
 WEAK_KEY_PREFIXES = ("django-insecure-", "development-")
 
@@ -27,3 +30,12 @@ def check_production_profile(app_configs: Any, **kwargs: Any) -> list[CheckMessa
         hint = "Remove ANONYMOUS_API from the DIST_TASK setting; create tokens in the admin console."
         problems.append(Error("The API answers without authentication.", hint=hint, id="dist_task.E003"))
     return problems
+
+
+@register(Tags.security, deploy=True)
+def check_failpoints(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E004: what kills workers on purpose has no place in a deployment; the production profile does not even import."""
+    if failpoints.VARIABLE not in os.environ:
+        return []
+    hint = f"Unset the environment variable {failpoints.VARIABLE}: only tests set it."
+    return [Error("Failpoints are switched on.", hint=hint, id="dist_task.E004")]

@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg2
 
+from dist_task import failpoints
 from dist_task.database import connect
 from dist_task.errors import DatabaseUnavailable
 
@@ -119,7 +120,9 @@ class Committer(threading.Thread):
                     self._execute(cursor, jobs=jobs)
                     cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
                     xid = cursor.fetchone()[0]
+                failpoints.hit("commit.before")
                 self._connection.commit()
+                failpoints.hit("commit.after")
                 return
             except UNREACHABLE as error:
                 logger.warning("The database did not take a batch of %d: %s", len(jobs), error)

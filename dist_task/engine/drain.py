@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors.base import executors
@@ -252,6 +253,7 @@ class Drain:
     async def _hand_back(self) -> None:
         """Nothing new starts; attempts in flight end within the grace, or are left to whoever comes next."""
         self._accepting = False
+        failpoints.hit("hand_back")
         ends_at = time.monotonic() + conf.STOP_GRACE_SECONDS
         _advance_all(list(self._hands.values()))
         while self._hands and time.monotonic() < ends_at:

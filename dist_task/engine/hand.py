@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors.base import Executor, Result, TaskCall, executors
 from dist_task.models import LogEvent
@@ -206,7 +207,9 @@ class Hand:
         try:
             call = self._call(begun, spec=spec)
             async with asyncio.timeout(spec.timeout_seconds + DEADLINE_MARGIN_SECONDS):
+                failpoints.hit("call.before", begun.task_id)
                 result = await _executor(spec).execute(call)
+                failpoints.hit("call.after", begun.task_id)
         except ExecutionError as error:
             result = error
         except InvalidRequest as error:

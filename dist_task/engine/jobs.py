@@ -10,6 +10,7 @@ import psycopg2
 import uvloop
 from django.db import connections
 
+from dist_task import failpoints
 from dist_task.errors import DatabaseUnavailable, LeaseLost
 
 from . import board as boards
@@ -31,10 +32,12 @@ def drain(cluster: str) -> None:
         if shared is not None:
             shared.tick(worker_id=worker_id)
 
+    failpoints.hit("drain.begin")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_under_leases(cluster, should_stop=should_stop, on_tick=on_tick))
     finally:
+        failpoints.hit("drain.end")
         if shared is not None:
             shared.leave()
         connections.close_all()

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg2
 
+from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.database import connect
 from dist_task.errors import DatabaseUnavailable
@@ -103,7 +104,9 @@ class LeaseKeeper(threading.Thread):
             logger.error("The worker's loop stands still: its lease is not renewed.")
             return False
         with self._opened().cursor() as cursor:
+            failpoints.hit("renew.before")
             renewed = leases.renew(cursor, worker_id=self.worker_id, lease_seconds=conf.LEASE_SECONDS)
+            failpoints.hit("renew.after")
         if renewed:
             self._held_until = asked_at + conf.LEASE_SECONDS
         return renewed

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from dist_task import failpoints
 from dist_task.errors import Conflict, DistTaskError, InvalidRequest, NotFound
 from flows.models import Flow
 
@@ -58,6 +59,7 @@ def check_instance_id(value: object) -> str:
 def start(request: StartRequest, *, actor: str = "") -> Started:
     """Makes the transaction durable and due. Raises InvalidRequest, NotFound, or Conflict."""
     check_instance_id(request.instance_id)
+    failpoints.hit("start.before")
     with connection.cursor() as cursor:
         inserted = starts.insert(
             cursor,
@@ -68,6 +70,7 @@ def start(request: StartRequest, *, actor: str = "") -> Started:
         )
         if not inserted:
             return _not_inserted(cursor, request=request)
+    failpoints.hit("start.after")
     transaction.on_commit(wake_workers)
     return _started(request)
 
@@ -78,6 +81,7 @@ def start_many(requests: Sequence[StartRequest], *, actor: str = "") -> list[Sta
     with transaction.atomic(), connection.cursor() as cursor:
         rows = [(each.instance_id, each.flow_id, each.params) for each in wanted.values()]
         inserted = starts.insert_many(cursor, rows=rows, actor=actor) if rows else set()
+        failpoints.hit("start_many.inserted")
         results: list[Started | DistTaskError] = []
         for request in requests:
             if request.instance_id in inserted and wanted[request.instance_id] is request:

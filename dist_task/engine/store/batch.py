@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from dist_task import failpoints
 from dist_task.payload import dumps
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
@@ -92,12 +93,15 @@ class Written:
 def record(cursor: Any, *, worker_id: int, writes: Sequence[Write]) -> list[Written]:
     """Writes all of it, or raises and has written nothing once the caller rolls back. One `Written` per write."""
     held = _lock(cursor, worker_id=worker_id, writes=writes)
+    failpoints.hit("record.locked")
     mine = [write for write in writes if write.transaction_id in held]
     _log_fenced(cursor, writes=[write for write in writes if write.transaction_id not in held])
     refused = _end(cursor, writes=mine)
+    failpoints.hit("record.ended")
     current = [write for write in mine if held[write.transaction_id] == write.revision]
     current = [write for write in current if write.transaction_id not in refused]
     not_begun = _begin(cursor, writes=current)
+    failpoints.hit("record.begun")
     going_on = [write for write in current if write.transaction_id not in not_begun]
     _move_on(cursor, writes=[write for write in going_on if write.release])
     fresh = {write.transaction_id for write in going_on}
@@ -111,9 +115,9 @@ def _lock(cursor: Any, *, worker_id: int, writes: Sequence[Write]) -> dict[int, 
     cursor.execute(
         """
         SELECT id, revision FROM transactions_transaction
-        WHERE id = ANY(%s) AND owner = %s ORDER BY id FOR NO KEY UPDATE
+        WHERE id = ANY(%s) AND (owner = %s OR %s) ORDER BY id FOR NO KEY UPDATE
         """,
-        ([write.transaction_id for write in writes], worker_id),
+        ([write.transaction_id for write in writes], worker_id, failpoints.is_on("unfenced")),
     )
     return dict(cursor.fetchall())
 
@@ -252,6 +256,7 @@ def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
         {"ids": transaction_ids, "status": status, "sources": list(sources(TRANSACTION_MOVES, to=status))},
     )
     append_deltas(cursor, changes=[Change(flow_id, status, duration_ms=ms) for flow_id, ms in cursor.fetchall()])
+    failpoints.hit("finish")
 
 
 def _release(cursor: Any, *, writes: Sequence[Write]) -> None:
@@ -263,6 +268,7 @@ def _release(cursor: Any, *, writes: Sequence[Write]) -> None:
         """,
         (_json([{"id": write.transaction_id, "delay": write.wake_in_seconds} for write in writes]),),
     )
+    failpoints.hit("release")
 
 
 def cancel_runs(cursor: Any, *, transaction_ids: list[int]) -> None:

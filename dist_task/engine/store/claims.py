@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dist_task import failpoints
+
 DUE_ALREADY_SECONDS = 0.005
 """A run that is due within this is due: the clocks of worker and database are read some time apart."""
 
@@ -44,7 +46,10 @@ class Harvest:
 
 def harvest(cursor: Any, *, worker_id: int, limit: int) -> Harvest:
     """Claims due transactions with their runs, and says when to look again."""
+    failpoints.hit("claim.before")
     claimed = claim(cursor, worker_id=worker_id, limit=limit)
+    if claimed:
+        failpoints.hit("claim.after")
     runs = load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed if not each.fresh])
     next_due = next_due_in_seconds(cursor) if len(claimed) < limit else 0.0
     return Harvest(claimed, runs, next_due)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dist_task import failpoints
+
 CHANNEL = "dist_task"
 
 
@@ -75,6 +77,7 @@ def _take_back(cursor: Any, *, worker_ids: list[int]) -> int:
         """,
         {"workers": worker_ids},
     )
+    failpoints.hit("taken_back")
     return int(cursor.rowcount)
 
 
