@@ -1,4 +1,7 @@
-"""System checks: what a wrong configuration is called, and what to do about it."""
+"""System checks: what a wrong configuration is called, and what to do about it.
+
+The environment was judged before (`profiles.refusal`); these are for a settings module that changes ours.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from dist_task import failpoints
-
-WEAK_KEY_PREFIXES = ("django-insecure-", "development-")
+from dist_task.profiles import is_open_to_all, is_weak_key
 
 
 @register(Tags.security)
@@ -19,11 +21,10 @@ def check_production_profile(app_configs: Any, **kwargs: Any) -> list[CheckMessa
     if settings.PROFILE != "production":
         return []
     problems: list[CheckMessage] = []
-    key = settings.SECRET_KEY
-    if len(key) < 50 or len(set(key)) < 5 or key.startswith(WEAK_KEY_PREFIXES):
+    if is_weak_key(settings.SECRET_KEY):
         hint = "Set the environment variable SECRET_KEY to at least 50 random characters."
         problems.append(Error("SECRET_KEY is missing or weak.", hint=hint, id="dist_task.E001"))
-    if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
+    if is_open_to_all(settings.ALLOWED_HOSTS):
         hint = "Set the environment variable ALLOWED_HOSTS to the names under which this service is reached."
         problems.append(Error("ALLOWED_HOSTS is empty or open to all.", hint=hint, id="dist_task.E002"))
     if settings.DIST_TASK.get("ANONYMOUS_API"):

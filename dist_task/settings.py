@@ -12,14 +12,15 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from dist_task import profiles
 from dist_task.database import databases
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 PROFILE = env.str("DIST_TASK_PROFILE", default="development")
-if PROFILE not in ("development", "production"):
-    raise ImproperlyConfigured(f"DIST_TASK_PROFILE is development or production, not {PROFILE!r}.")
+if why_not := profiles.refusal(os.environ):
+    raise ImproperlyConfigured(why_not)
 PRODUCTION = PROFILE == "production"
 DATA_DIR = Path(env.str("DIST_TASK_DATA", default=str(BASE_DIR / "var"))).resolve()
 
@@ -40,16 +41,8 @@ def development_key() -> str:
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="" if PRODUCTION else development_key())
-if PRODUCTION and len(SECRET_KEY) < 50:
-    raise ImproperlyConfigured(
-        "The production profile needs a SECRET_KEY of at least 50 random characters in the environment."
-    )
 DEBUG = False
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
-if PRODUCTION and not ALLOWED_HOSTS:
-    raise ImproperlyConfigured(
-        "The production profile needs ALLOWED_HOSTS in the environment: the names under which it is reached."
-    )
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [

@@ -13,6 +13,7 @@ from pathlib import Path
 from dist_task.embedded.alarm import Alarm
 from dist_task.embedded.client import keeper_environment
 from dist_task.embedded.layout import Layout
+from dist_task.profiles import refusal as refusal_of_profile
 from dist_task.supervisor.child import Child
 from dist_task.supervisor.house import House
 from dist_task.supervisor.preparation import Preparation
@@ -38,6 +39,8 @@ def production() -> bool:
 
 def refusal(*, host: str, port: int) -> str:
     """Why we do not start; empty when nothing speaks against it."""
+    if sentence := refusal_of_profile(os.environ):
+        return sentence
     if host not in LOOPBACK and not production():
         return (
             f"the development profile answers without a token and so listens on loopback only, "

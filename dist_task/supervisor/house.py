@@ -17,6 +17,8 @@ ASK_SECONDS = 2.0
 CLUSTER_PATIENCE_SECONDS = 15.0
 WEB_PATIENCE_SECONDS = 40.0
 LATE_PREPARE_SECONDS = 10.0
+MOST_FALSE_STARTS = 3
+"""A child that dies that often, each time at once and before all was ready, has a reason that will not go away."""
 # When each must have ended, in seconds after we were told to stop. All are gone within 10.
 CLUSTER_END, WEB_END, KEEPER_HURRY, KEEPER_END = 7.0, 8.2, 8.8, 9.4
 
@@ -100,6 +102,8 @@ class House:
         status = child.bury()
         if child is self.keeper and status == KEEPER_TROUBLE and not self.was_ready:
             self.failure = "the embedded PostgreSQL could not be started (see above)."
+        elif child.quick_deaths >= MOST_FALSE_STARTS and not self.was_ready:
+            self.failure = f"{child.name} does not start (see above)."
         else:
             sys.stderr.write(f"{child.name} ended with status {status}, starting it again\n")
 

@@ -16,7 +16,7 @@ from tests.house.conftest import ROOT, environment, processes_of, until
 class Supervisor:
     """The supervisor as script/server executes it, with what it has said so far."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int) -> None:
+    def __init__(self, folder: Path, *arguments: str, port: int, variables: dict[str, str] | None = None) -> None:
         self.folder, self.port = folder, port
         command = [sys.executable, "-m", "dist_task.supervisor", "--data", str(folder), "--port", str(port)]
         self.process = subprocess.Popen(
@@ -25,7 +25,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            env=environment(folder),
+            env={**environment(folder), **(variables or {})},
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -26,8 +26,8 @@ pytestmark = [
 def supervise(folder: Path) -> Iterator[Callable[..., Supervisor]]:
     started: list[Supervisor] = []
 
-    def start(*arguments: str, port: int = 0) -> Supervisor:
-        started.append(Supervisor(folder, *arguments, port=port or free_port()))
+    def start(*arguments: str, port: int = 0, variables: dict[str, str] | None = None) -> Supervisor:
+        started.append(Supervisor(folder, *arguments, port=port or free_port(), variables=variables))
         return started[-1]
 
     yield start
@@ -106,3 +106,22 @@ def test_development_does_not_listen_to_the_network(folder: Path, supervise: Cal
     until(lambda: service.lines)
     assert "DIST_TASK_PROFILE=production" in service.lines[0]
     assert not folder.exists()
+
+
+def test_production_without_a_strong_key_is_one_sentence(folder: Path, supervise: Callable[..., Supervisor]) -> None:
+    service = supervise(variables={"DIST_TASK_PROFILE": "production", "SECRET_KEY": "a" * 60, "ALLOWED_HOSTS": "x"})
+
+    assert service.process.wait(timeout=60) == 1
+
+    until(lambda: service.lines)
+    assert service.lines == ["error: the production profile needs a SECRET_KEY of at least 50 random characters."]
+    assert not folder.exists()
+
+
+def test_what_cannot_start_is_not_tried_for_ever(folder: Path, supervise: Callable[..., Supervisor]) -> None:
+    service = supervise(variables={"WEB_THREADS": "many"})
+
+    assert service.process.wait(timeout=90) == 1
+
+    until(lambda: "error: web does not start (see above)." in service.lines)
+    until(lambda: not processes_of(folder), seconds=10)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 from django.urls import get_resolver
 
 
 class Command(BaseCommand):
     help = "Serve the API and the console in the foreground until SIGTERM."
-    requires_system_checks: list[str] = []
+    requires_system_checks = [Tags.security]
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=os.environ.get("DIST_TASK_BIND", "127.0.0.1"))
