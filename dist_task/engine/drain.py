@@ -59,7 +59,6 @@ class Drain:
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
         self._hands: dict[int, Hand] = {}
-        self._starving: dict[int, Hand] = {}
         self._definitions: dict[str, FlowDefinition] = {}
         self._wake = asyncio.Event()
         self._ticked_at = time.monotonic()
@@ -106,18 +105,9 @@ class Drain:
         request = partial(claims.reload, worker_id=self._worker_id, transaction_id=hand.transaction_id)
         self._committer.submit(request).add_done_callback(partial(self._on_reloaded, hand))
 
-    def starve(self, hand: Hand) -> None:
-        self._starving[hand.transaction_id] = hand
-
-    def slot_freed(self) -> None:
-        """Hands that wait for a slot try again, in the order in which they began to wait."""
-        if self._starving:
-            starving, self._starving = self._starving, {}
-            asyncio.get_running_loop().call_soon(_advance_all, list(starving.values()))
-
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
-        self._starving.pop(hand.transaction_id, None)
+        self.slots.forget(hand)
         self._wake_up()
 
     def park(self, hand: Hand, *, error: Exception) -> None:
@@ -255,7 +245,8 @@ class Drain:
         self._accepting = False
         failpoints.hit("hand_back")
         ends_at = time.monotonic() + conf.STOP_GRACE_SECONDS
-        _advance_all(list(self._hands.values()))
+        for hand in list(self._hands.values()):
+            hand.advance()
         while self._hands and time.monotonic() < ends_at:
             self._wake.clear()
             try:
@@ -281,11 +272,6 @@ class Drain:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _advance_all(hands: list[Hand]) -> None:
-    for hand in hands:
-        hand.advance()
 
 
 def _tidy(cursor: Any, *, may_rescue: bool) -> int:

@@ -48,16 +48,11 @@ class Desk(Protocol):
     def reload(self, hand: Hand) -> None:
         """Reads the transaction again and calls `reloaded`, or `drop` when it is not this worker's any more."""
 
-    def starve(self, hand: Hand) -> None:
-        """Calls `advance` again when a slot comes free."""
-
     def let_go(self, hand: Hand) -> None:
         """The hand is empty: the transaction was finished, released, or lost."""
 
     def park(self, hand: Hand, *, error: Exception) -> None:
         """The engine itself failed over this transaction."""
-
-    def slot_freed(self) -> None: ...
 
 
 class Hand:
@@ -256,14 +251,12 @@ class Hand:
 
     def _take_slot(self, move: plan.Start) -> bool:
         target = self._target(move.task_id)
-        taken = self._desk.slots.take(target=target, transaction_id=self.transaction_id)
-        if not taken:
-            self._desk.starve(self)
-        return taken
+        return self._desk.slots.take(target=target, transaction_id=self.transaction_id, waiting=self)
 
     def _free_slot(self, task_id: str) -> None:
-        self._desk.slots.give_back(target=self._target(task_id), transaction_id=self.transaction_id)
-        self._desk.slot_freed()
+        next_one = self._desk.slots.give_back(target=self._target(task_id), transaction_id=self.transaction_id)
+        if next_one is not None:
+            asyncio.get_running_loop().call_soon(next_one.advance)
 
     def _give_back(self, write: Write) -> None:
         for begun in write.begun:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+
+class Waiting(Protocol):
+    def advance(self) -> None:
+        """Tries again to take what it needs."""
 
 
 @dataclass(slots=True)
 class Slots:
-    """A slow service fills its own cap and leaves the others free; a wide transaction leaves room for the rest."""
+    """A slow service fills its own cap and leaves the others free; a wide transaction leaves room for the rest.
+
+    Whoever is refused waits in line for its target; each slot that comes free lets one of them try again.
+    """
 
     total: int
     per_target: int
@@ -17,22 +25,41 @@ class Slots:
     _used: int = 0
     _targets: Counter[str] = field(default_factory=Counter)
     _transactions: Counter[int] = field(default_factory=Counter)
+    _lines: defaultdict[str, dict[Waiting, None]] = field(default_factory=lambda: defaultdict(dict))
 
-    def take(self, *, target: str, transaction_id: int) -> bool:
-        """False when one of the caps is reached. A target without a name is not capped."""
-        if self._used >= self.total or self._transactions[transaction_id] >= self.per_transaction:
+    def take(self, *, target: str, transaction_id: int, waiting: Waiting) -> bool:
+        """False when a cap is reached. A target without a name is not capped.
+
+        At the cap of its own transaction nobody needs to wait in line: it tries again whenever an attempt of it ends.
+        """
+        if self._transactions[transaction_id] >= self.per_transaction:
             return False
-        if target and self._targets[target] >= self.per_target:
+        if self._used >= self.total or (target and self._targets[target] >= self.per_target):
+            self._lines[target][waiting] = None
             return False
         self._used += 1
         self._targets[target] += 1
         self._transactions[transaction_id] += 1
         return True
 
-    def give_back(self, *, target: str, transaction_id: int) -> None:
+    def give_back(self, *, target: str, transaction_id: int) -> Waiting | None:
+        """Returns who should try again now: the next in line for this target, else for any."""
         self._used -= 1
         _count_down(self._targets, target)
         _count_down(self._transactions, transaction_id)
+        return self._next_in_line(target)
+
+    def forget(self, waiting: Waiting) -> None:
+        for line in self._lines.values():
+            line.pop(waiting, None)
+
+    def _next_in_line(self, target: str) -> Waiting | None:
+        line = self._lines.get(target) or next((line for line in self._lines.values() if line), None)
+        if not line:
+            return None
+        first = next(iter(line))
+        del line[first]
+        return first
 
 
 def _count_down(counter: Counter[Any], key: object) -> None:

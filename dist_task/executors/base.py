@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
@@ -41,8 +42,8 @@ class TaskCall:
     def headers(self) -> dict[str, str]:
         """What a called service is told about the attempt."""
         key = self.idempotency_key
-        trace_id = uuid.uuid5(KEY_NAMESPACE, self.instance_id).hex
-        span_id = uuid.uuid5(KEY_NAMESPACE, f"{key}|{self.attempt}").hex[:16]
+        trace_id = blake2b(self.instance_id.encode(), digest_size=16).hexdigest()
+        span_id = blake2b(f"{key}|{self.attempt}".encode(), digest_size=8).hexdigest()
         return {
             "Idempotency-Key": key,
             "X-Dist-Task-Instance": self.instance_id.encode().decode("latin-1"),

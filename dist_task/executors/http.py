@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
-from dist_task.payload import capped, loads_untrusted, mask
+from dist_task.payload import for_log, loads_untrusted, mask
 
 from .base import Result, TaskCall
 from .outbound import OUTBOUND, Answer, host_problem
@@ -69,10 +69,11 @@ class HttpExecutor:
         method = call.config.get("method", "POST")
         url = _with_query(call.config["url"], query=call.config.get("query", {}))
         body, content_type = _body(call, method=method)
-        headers = {**call.config.get("headers", {}), **call.headers, "Accept-Encoding": "identity"}
+        configured = call.config.get("headers", {})
+        headers = {**configured, **call.headers, "Accept-Encoding": "identity"}
         if content_type:
             headers.setdefault("Content-Type", content_type)
-        request = logged_request(method, url, headers=headers, body=call.input if body is not None else None)
+        request = logged_request(method, url, configured=configured, sent=headers, value=call.input, body=body)
         try:
             answer = await OUTBOUND.send(method, url, headers=headers, body=body, timeout_seconds=call.timeout_seconds)
         except ExecutionError as error:
@@ -120,11 +121,22 @@ def header_problems(headers: object) -> list[str]:
     return problems
 
 
-def logged_request(method: str, url: str, *, headers: Mapping[str, str], body: object) -> dict[str, Any]:
-    """For the log: masked first, then cut."""
-    masked = mask({"method": method, "url": url, "headers": dict(headers), "body": body})
-    shown: dict[str, Any] = capped(masked, limit=conf.MAX_LOG_BYTES)
-    return shown
+def logged_request(
+    method: str,
+    url: str,
+    *,
+    configured: Mapping[str, str],
+    sent: Mapping[str, str],
+    value: object,
+    body: bytes | None,
+) -> dict[str, Any]:
+    """For the log: masked first, then cut. Of the headers only the configured ones can hold a secret."""
+    return {
+        "method": method,
+        "url": mask(url),
+        "headers": {**sent, **mask(configured)},
+        "body": None if body is None else for_log(value, text=body, limit=conf.MAX_LOG_BYTES),
+    }
 
 
 def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) -> Result:
@@ -132,7 +144,7 @@ def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) ->
     body = parsed_body(answer)
     headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
     output = {"status": answer.status, "headers": headers, "body": body}
-    response: dict[str, Any] = capped(mask(output), limit=conf.MAX_LOG_BYTES)
+    response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
     if 200 <= answer.status < 300:
         return Result(output=output, request=request, response=response)
     raise ExecutionError(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import ipaddress
+import math
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -43,12 +45,19 @@ class Answer:
 
 def host_problem(url: str) -> str:
     """Why this URL is not called by this deployment, as a sentence; empty when it may be."""
-    parts = urlsplit(url)
+    if _is_allowed(urlsplit(url).netloc, patterns=conf.ALLOWED_HOSTS_OUT):
+        return ""
+    message = _("the host %(host)s is not on the list of allowed hosts (ALLOWED_HOSTS_OUT)")
+    return message % {"host": urlsplit(url).hostname}
+
+
+@lru_cache(maxsize=1_000)
+def _is_allowed(netloc: str, *, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern matches the host, or host:port."""
+    parts = urlsplit(f"//{netloc}")
     host = (parts.hostname or "").lower()
     names = {host, f"{host}:{parts.port}" if parts.port else host}
-    if any(fnmatch.fnmatchcase(name, pattern.lower()) for name in names for pattern in conf.ALLOWED_HOSTS_OUT):
-        return ""
-    return _("the host %(host)s is not on the list of allowed hosts (ALLOWED_HOSTS_OUT)") % {"host": host}
+    return any(fnmatch.fnmatchcase(name, pattern.lower()) for name in names for pattern in patterns)
 
 
 def refuse_address(address: str) -> None:
@@ -100,15 +109,14 @@ class Outbound:
         if problem := host_problem(url):
             raise ExecutionError(problem, code="FORBIDDEN_HOST", permanent=True)
         try:
-            async with asyncio.timeout(timeout_seconds):
-                return await self._exchange(method, url, headers=headers, body=body, timeout_seconds=timeout_seconds)
+            return await self._exchange(method, url, headers=headers, body=body, timeout_seconds=timeout_seconds)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             raise _as_execution_error(error, timeout_seconds=timeout_seconds) from error
 
     async def _exchange(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
     ) -> Answer:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, timeout_seconds * 0.9))
+        timeout = _deadline(timeout_seconds)
         async with self._opened().request(
             method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
         ) as response:
@@ -119,6 +127,13 @@ class Outbound:
         """Closes the running loop's session."""
         if session := self._sessions.pop(asyncio.get_running_loop(), None):
             await session.close()
+
+
+@lru_cache(maxsize=1_000)
+def _deadline(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=seconds, sock_connect=min(CONNECT_SECONDS, seconds * 0.9), ceil_threshold=math.inf
+    )
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:

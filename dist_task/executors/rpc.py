@@ -41,14 +41,15 @@ class RpcExecutor:
     async def execute(self, call: TaskCall) -> Result:
         url = f"http://{call.config['service']}/rpc"
         payload = {"method": call.config["method"], "params": dict(call.input)}
+        configured = call.config.get("headers", {})
         headers = {
-            **call.config.get("headers", {}),
+            **configured,
             **call.headers,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
         }
-        request = logged_request("POST", url, headers=headers, body=payload)
         body = json.dumps(payload, ensure_ascii=False).encode("utf-8", errors="replace")
+        request = logged_request("POST", url, configured=configured, sent=headers, value=payload, body=body)
         try:
             answer = await OUTBOUND.send("POST", url, headers=headers, body=body, timeout_seconds=call.timeout_seconds)
         except ExecutionError as error:
