@@ -120,7 +120,7 @@ def test_nobody_but_its_own_interface_and_the_consoles_imports_stats() -> None:
 STATUS_WRITES = (
     r"\.update\([^)]*\b(status|compensation)=",
     r"\bSET\b[^;\"]*\b(status|compensation)\s*=",
-    r"\.status\s*=[^=]",
+    r"(?m)^\s*[\w.()\[\]]+\.status\s*=[^=]",  # a statement, not a comparison in a query
     r"\.status, [^=()\n]* = [^=]",
 )
 
