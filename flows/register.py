@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop as _
+
+from dist_task.payload import CONTROL, UNSTORABLE
+from dist_task.problems import InvalidValue, Problems
 
 from .definition import to_text
 from .models import Flow, TaskDefinition
@@ -16,7 +20,8 @@ from .registry_rows import Snapshot, parse, snapshot
 def register(
     *, name: str, flow_type: str, definition: str | dict[str, Any], create_user: str, description: str = ""
 ) -> Flow:
-    """Raises InvalidDefinition. The latest version posted again is answered: deploy scripts can repeat."""
+    """Raises InvalidValue. The latest version posted again is answered: deploy scripts can repeat."""
+    check_words(name=name, flow_type=flow_type, create_user=create_user, description=description)
     pinned = check(definition)
     text = definition if isinstance(definition, str) else to_text(definition)
     with transaction.atomic():
@@ -33,6 +38,25 @@ def register(
             task_definitions=pinned,
             create_user=create_user,
         )
+
+
+def check_words(*, name: str, flow_type: str, create_user: str, description: str) -> None:
+    """Raises InvalidValue for what no interface may let in: these stand in logs, pages and addresses."""
+    problems = Problems(root="flow")
+    for column, text in (("name", name), ("flow_type", flow_type), ("create_user", create_user)):
+        longest = max_length(column)
+        if CONTROL.search(text):
+            problems.add(column, _("Has a line break or another control character."))
+        if len(text) > longest:
+            problems.add(column, _("must have at most %(longest)d characters"), longest=longest)
+    if UNSTORABLE.search(description):
+        problems.add("description", _("has a character that is not allowed (control character or lone surrogate)"))
+    if len(problems):
+        raise InvalidValue(problems.report())
+
+
+def max_length(column: str) -> int:
+    return cast(models.CharField, Flow._meta.get_field(column)).max_length or 0
 
 
 def check(definition: str | dict[str, Any]) -> Snapshot:

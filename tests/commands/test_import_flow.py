@@ -64,3 +64,13 @@ def test_all_problems_of_all_files_are_told_and_nothing_is_imported(run, tmp_pat
 
 def test_a_file_that_cannot_be_read_is_a_wrong_argument(run):
     assert run("import_flow", "/nowhere/flow.json").code == 2
+
+
+@pytest.mark.parametrize("key", ["name", "flow_type", "create_user", "description"])
+def test_words_that_cannot_be_stored_are_problems_of_the_file(run, tmp_path, key):
+    path = as_json(tmp_path / "f.json", data={**FLOW, key: "a\0b"})
+
+    ran = run("import_flow", path)
+
+    assert (ran.code, f"{path}: {key}: " in ran.err) == (1, True)
+    assert not Flow.objects.exists()

@@ -13,7 +13,7 @@ from dist_task.errors import DistTaskError
 from dist_task.management.arguments import WRONG_ARGUMENTS, actor, read_text
 from dist_task.problems import InvalidValue
 from flows.models import Flow
-from flows.register import register
+from flows.register import check_words, register
 
 KEYS = ("name", "flow_type", "definition", "description", "create_user")
 
@@ -104,14 +104,10 @@ def _checked(data: dict[str, Any], *, source: str) -> FlowFile:
 
 def register_file(flow_file: FlowFile, *, dry_run: bool) -> str:
     """What became of it, in words."""
+    words = {key: getattr(flow_file, key) for key in ("name", "flow_type", "create_user", "description")}
+    check_words(**words)  # before the name is looked up
     latest = Flow.objects.latest_of(flow_file.name)
-    flow = register(
-        name=flow_file.name,
-        flow_type=flow_file.flow_type,
-        definition=flow_file.definition,
-        create_user=flow_file.create_user,
-        description=flow_file.description,
-    )
+    flow = register(definition=flow_file.definition, **words)
     if latest is not None and latest.pk == flow.pk:
         return f"{flow} is unchanged, id {flow.pk}"
     return f"{flow} would be a new version" if dry_run else f"{flow} is a new version, id {flow.pk}"
