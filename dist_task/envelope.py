@@ -90,7 +90,7 @@ class EnvelopeRenderer(BaseRenderer):
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """The REST framework's hook. None hands the error to `server_error`, which gives it an id."""
+    """The REST framework's hook. None hands the error to handler500, which gives it an id."""
     failure = describe(error)
     if failure is None:
         return None
@@ -197,13 +197,21 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    return once_logged(respond(crash(request)))
+
+
+def crash(request: HttpRequest) -> Failure:
+    """What the client is told about the error that is being handled; it is logged with the same id."""
     error = sys.exc_info()[1]
     if isinstance(error, DATABASE_DOWN):
-        response = respond(database_down(error))
-    else:
-        error_id = new_error_id()
-        logger.error("error %s: %s %s", error_id, request.method, shown(request.path, length=200), exc_info=True)
-        message = gettext("An internal error happened. Error id: %(id)s") % {"id": error_id}
-        response = respond(Failure(500, message, data={"error_id": error_id}))
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log the same trace without the id
+        return database_down(error)
+    error_id = new_error_id()
+    logger.error("error %s: %s %s", error_id, request.method, shown(request.path, length=200), exc_info=True)
+    message = gettext("An internal error happened. Error id: %(id)s") % {"id": error_id}
+    return Failure(500, message, data={"error_id": error_id})
+
+
+def once_logged(response: HttpResponse) -> HttpResponse:
+    """Django would log the same trace again, without the id."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
     return response

@@ -36,4 +36,4 @@ urlpatterns = [
 handler400 = "dist_task.envelope.bad_request"
 handler403 = "dist_task.envelope.forbidden"
 handler404 = "dist_task.envelope.not_found"
-handler500 = "dist_task.envelope.server_error"
+handler500 = "dist_task.console.refusals.server_error"

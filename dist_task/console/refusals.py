@@ -1,6 +1,6 @@
-"""Refusals that happen before a view: a page for people in the console, the envelope for everybody else.
+"""Refusals outside of views, and crashes: a page for people in the console, the envelope for everybody else.
 
-Named in the settings CSRF_FAILURE_VIEW and AXES_LOCKOUT_CALLABLE.
+Named in the settings CSRF_FAILURE_VIEW and AXES_LOCKOUT_CALLABLE, and in urls.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from axes.helpers import get_cool_off
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -38,6 +39,15 @@ def locked(
     if not _is_console(request):
         return envelope.respond(envelope.Failure(429, sentence))
     return site.refusal(request, status=429, sentence=sentence).render()
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if not _is_console(request):
+        return envelope.server_error(request)
+    failure = envelope.crash(request)
+    # Without the console's own frame: that reads the database, which may be what is broken.
+    page = render_to_string("admin/crash.html", {"sentence": failure.message})
+    return envelope.once_logged(HttpResponse(page, status=failure.code, headers=dict(failure.headers)))
 
 
 def _is_console(request: HttpRequest) -> bool:

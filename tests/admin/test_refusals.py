@@ -1,11 +1,15 @@
-"""What is refused before a view runs is a page in the console, and the envelope elsewhere."""
+"""What is refused before a view runs, and what crashes, is a page in the console, and the envelope elsewhere."""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -50,3 +54,34 @@ def test_the_right_password_opens_the_console(boss: User) -> None:
 
     assert answer["Location"] == "/admin/"
     assert client.get(reverse("admin:index")).status_code == 200
+
+
+def test_a_crash_in_the_console_is_a_page_with_an_id_that_the_log_has(
+    root: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError("a secret")
+
+    root.raise_request_exception = False
+    monkeypatch.setattr("dist_task.console.dashboard.dashboard", crash)
+    with caplog.at_level(logging.ERROR):
+        answer = root.get(reverse("admin:index"))
+
+    assert (answer.status_code, answer["Content-Type"]) == (500, "text/html; charset=utf-8")
+    (error_id,) = re.findall("Error id: ([0-9a-f]{16})", answer.content.decode())
+    assert [error_id in record.getMessage() for record in caplog.records] == [True]
+    assert b"secret" not in answer.content
+
+
+def test_a_database_that_is_away_is_a_page_too(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("connection refused at 10.0.0.7")
+
+    root.raise_request_exception = False
+    with monkeypatch.context() as patch:
+        patch.setattr("django.db.backends.utils.CursorWrapper.execute", refuse)
+        answer = root.get(reverse("admin:index"), headers={"Accept-Language": "zh-CN"})
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert "<title>出错了" in answer.content.decode()
+    assert b"10.0.0.7" not in answer.content
