@@ -100,7 +100,7 @@ class Committer(threading.Thread):
         """Commits jobs together; where the database refuses what one of them holds, halves until it is alone."""
         try:
             self._commit_surely(jobs)
-        except psycopg2.Error as error:
+        except Exception as error:  # whatever it is: without this thread the worker would hold all and write nothing
             if len(jobs) == 1:
                 self._answer_error(jobs[0], error=error)
                 return
@@ -111,7 +111,7 @@ class Committer(threading.Thread):
             self._answer(jobs)
 
     def _commit_surely(self, jobs: list[_Job]) -> None:
-        """Returns once the batch is committed. Raises only for what the database says about the data."""
+        """Returns once the batch is committed. Raises for what the database says about the data, and for bugs."""
         pause = 0.02
         while not self._abandoned:
             xid = None
@@ -129,7 +129,7 @@ class Committer(threading.Thread):
                 self._roll_back()
                 if xid is not None and self._was_committed(xid):
                     return
-            except psycopg2.Error:
+            except Exception:
                 self._roll_back()
                 raise
             time.sleep(pause)

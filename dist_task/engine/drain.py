@@ -130,7 +130,7 @@ class Drain:
         if room <= 0:
             self._next_look = time.monotonic() + conf.POLL_SECONDS
             return
-        request = partial(claims.harvest, worker_id=self._worker_id, limit=room)
+        request = partial(claims.harvest, worker_id=self._worker_id, limit=room, look_ahead=self._idle)
         harvest: claims.Harvest = await self._committer.submit(request)
         await self._learn({each.flow_id for each in harvest.claimed})
         for claimed in harvest.claimed:

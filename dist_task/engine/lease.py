@@ -66,6 +66,17 @@ class LeaseKeeper(threading.Thread):
             self._bell_rope.send(b".")
 
     def run(self) -> None:
+        try:
+            self._keep()
+        finally:  # also after a bug: a worker whose lease nobody renews has to know
+            if not self._stopping.is_set():
+                self._on_lost()
+            self._close()
+            self._bell.close()
+            self._bell_rope.close()
+
+    def _keep(self) -> None:
+        """Until told to stop, or until the lease is lost."""
         while not self._stopping.is_set():
             try:
                 self._listen()
@@ -78,11 +89,6 @@ class LeaseKeeper(threading.Thread):
                 self._stopping.wait(0.2)
             if time.monotonic() >= self._held_until:
                 break
-        if not self._stopping.is_set():
-            self._on_lost()
-        self._close()
-        self._bell.close()
-        self._bell_rope.close()
 
     def _listen(self) -> None:
         """Hears notifications until it is time to renew."""

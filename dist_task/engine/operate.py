@@ -21,8 +21,7 @@ from flows.registry_rows import load
 from flows.retry import RetryPolicy
 from transactions.models import Transaction
 
-from .store import batch, leases, verbs
-from .store.counts import Change, append_deltas
+from .store import batch, counts, leases, verbs
 
 LONGEST_DELAY_SECONDS = 30 * 86_400
 LONGEST_REMARK = 2_000
@@ -65,7 +64,7 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
             batch.cancel_runs(cursor, transaction_ids=[txn.pk])
             batch.finish(cursor, transaction_ids=[txn.pk], status=TransactionStatus.CANCELLED)
             if was_failed:
-                append_deltas(cursor, changes=[Change(txn.flow_id, TransactionStatus.FAILED, amount=-1)])
+                counts.take_back(cursor, flow_id=txn.flow_id, status=TransactionStatus.FAILED)
     _log(txn, event=LogEvent.CANCELLED, actor=actor, remark=remark, detail=detail)
     return _committed(txn)
 
@@ -175,7 +174,7 @@ def _reopen(txn: Transaction, *, due_at: datetime) -> None:
     if not verbs.reopen(txn, due_at=due_at):
         raise IllegalMove(_("the transaction %(id)s was changed by somebody else") % {"id": txn.instance_id})
     with connection.cursor() as cursor:
-        append_deltas(cursor, changes=[Change(txn.flow_id, TransactionStatus.FAILED, amount=-1)])
+        counts.take_back(cursor, flow_id=txn.flow_id, status=TransactionStatus.FAILED)
 
 
 def _spec(txn: Transaction, *, task_id: str) -> TaskSpec:

@@ -18,7 +18,7 @@ from dist_task import failpoints
 from dist_task.payload import dumps
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
-from .counts import Change, append_deltas
+from .counts import COLUMN_OF_STATUS
 
 RunKey = tuple[str, str, int]  # task id, direction, item
 
@@ -244,18 +244,23 @@ def _move_on(cursor: Any, *, writes: Sequence[Write]) -> None:
 
 
 def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
-    """The end of transactions: final status, no owner, nothing due; counted in the same commit."""
+    """The end of transactions: final status, no owner, nothing due; counted in the same statement."""
     cursor.execute(
-        """
-        UPDATE transactions_transaction
-        SET status = %(status)s, completed_at = GREATEST(clock_timestamp(), created_at), owner = NULL, wake_at = NULL,
-            cancelling = false
-        WHERE id = ANY(%(ids)s) AND status = ANY(%(sources)s)
-        RETURNING flow_id, (EXTRACT(EPOCH FROM completed_at - created_at) * 1000)::bigint
-        """,
+        f"""
+        WITH done AS (
+            UPDATE transactions_transaction
+            SET status = %(status)s, completed_at = GREATEST(clock_timestamp(), created_at), owner = NULL,
+                wake_at = NULL, cancelling = false
+            WHERE id = ANY(%(ids)s) AND status = ANY(%(sources)s)
+            RETURNING flow_id, CASE WHEN status = 'success'
+                THEN (EXTRACT(EPOCH FROM completed_at - created_at) * 1000)::bigint ELSE 0 END AS duration_ms
+        )
+        INSERT INTO dist_task_statdelta (flow_id, bucket, {COLUMN_OF_STATUS[status]}, duration_ms)
+        SELECT flow_id, date_bin('15 minutes', clock_timestamp(), 'epoch'), count(*), sum(duration_ms)
+        FROM done GROUP BY flow_id
+        """,  # noqa: S608  # the column is one of ours
         {"ids": transaction_ids, "status": status, "sources": list(sources(TRANSACTION_MOVES, to=status))},
     )
-    append_deltas(cursor, changes=[Change(flow_id, status, duration_ms=ms) for flow_id, ms in cursor.fetchall()])
     failpoints.hit("finish")
 
 

@@ -44,14 +44,14 @@ class Harvest:
     next_due_in_seconds: float | None
 
 
-def harvest(cursor: Any, *, worker_id: int, limit: int) -> Harvest:
-    """Claims due transactions with their runs, and says when to look again."""
+def harvest(cursor: Any, *, worker_id: int, limit: int, look_ahead: bool = True) -> Harvest:
+    """Claims due transactions with their runs; with `look_ahead` it says when the next one falls due."""
     failpoints.hit("claim.before")
     claimed = claim(cursor, worker_id=worker_id, limit=limit)
     if claimed:
         failpoints.hit("claim.after")
     runs = load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed if not each.fresh])
-    next_due = next_due_in_seconds(cursor) if len(claimed) < limit else 0.0
+    next_due = next_due_in_seconds(cursor) if look_ahead and len(claimed) < limit else 0.0
     return Harvest(claimed, runs, next_due)
 
 

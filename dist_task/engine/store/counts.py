@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 COLUMN_OF_STATUS = {
     "pending": "created",
@@ -15,37 +10,16 @@ COLUMN_OF_STATUS = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
-COLUMNS = ("created", "succeeded", "failed", "cancelled", "duration_ms")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """`amount` transactions of a flow came to `status`, or left it (a negative amount)."""
-
-    flow_id: str
-    status: str
-    amount: int = 1
-    duration_ms: int = 0
-
-
-def append_deltas(cursor: Any, *, changes: Iterable[Change]) -> None:
-    totals: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(COLUMNS, 0))
-    for change in changes:
-        total = totals[change.flow_id]
-        total[COLUMN_OF_STATUS[change.status]] += change.amount
-        if change.status == "success":
-            total["duration_ms"] += change.duration_ms
-    if not totals:
-        return
+def take_back(cursor: Any, *, flow_id: str, status: str) -> None:
+    """A transaction left a final status: it is no longer counted under it."""
     cursor.execute(
-        """
-        INSERT INTO dist_task_statdelta (flow_id, bucket, created, succeeded, failed, cancelled, duration_ms)
-        SELECT flow_id, date_bin('15 minutes', clock_timestamp(), 'epoch'), created, succeeded, failed, cancelled,
-               duration_ms
-        FROM jsonb_to_recordset(%s::jsonb) AS d(flow_id text, created bigint, succeeded bigint, failed bigint,
-            cancelled bigint, duration_ms bigint)
-        """,
-        (orjson.dumps([{"flow_id": flow_id, **total} for flow_id, total in totals.items()]).decode(),),
+        f"""
+        INSERT INTO dist_task_statdelta (flow_id, bucket, {COLUMN_OF_STATUS[status]})
+        VALUES (%s, date_bin('15 minutes', clock_timestamp(), 'epoch'), -1)
+        """,  # noqa: S608  # the column is one of ours
+        (flow_id,),
     )
 
 
