@@ -1,0 +1,95 @@
+"""The service that the flows call, on loopback. It remembers every call; the path says how it behaves.
+
+`/ok` answers 200, `/flaky` refuses the first attempt with 503, `/lost` takes the first attempt and never answers,
+`/refuse` answers 400 always, `/slow` works for a while.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SLOW_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`status` is 0 where the service did the work and nobody heard of it."""
+
+    path: str
+    key: str
+    instance_id: str
+    task_id: str
+    attempt: int
+    began_at: float
+    ended_at: float
+    status: int
+
+
+class StepService:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that was killed is what this is about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    service: StepService
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:  # noqa: N802  # the base class names it
+        began_at = time.monotonic()
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        attempt = int(self.headers["X-Dist-Task-Attempt"])
+        status = self._status(attempt)
+        if self.path == "/slow":
+            time.sleep(SLOW_SECONDS)
+        self.service.calls.append(
+            Call(
+                self.path,
+                key=self.headers["Idempotency-Key"],
+                instance_id=self.headers["X-Dist-Task-Instance"],
+                task_id=self.headers["X-Dist-Task-Task"],
+                attempt=attempt,
+                began_at=began_at,
+                ended_at=time.monotonic(),
+                status=status,
+            )
+        )
+        if status:
+            self._answer(status)
+        else:
+            self.close_connection = True
+
+    def _status(self, attempt: int) -> int:
+        first = {"/flaky": 503, "/lost": 0}.get(self.path, 200) if attempt == 1 else 200
+        return 400 if self.path == "/refuse" else first
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""

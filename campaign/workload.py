@@ -1,0 +1,64 @@
+"""The mixed flows, and how each of them may end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.models import Flow
+
+AUTO = {"strategy": "auto", "max_attempts": 60, "interval": 0.05}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`end` without faults. A manual task in flight when its worker dies may end `failed` and unknown instead."""
+
+    name: str
+    tasks: list[dict[str, Any]]
+    end: str
+    manual: frozenset[str] = field(default=frozenset())
+
+    @property
+    def may_fail(self) -> bool:
+        return bool(self.manual)
+
+
+def kinds(url: str) -> list[Kind]:
+    def http(task_id: str, path: str = "/ok", *after: str, **more: Any) -> dict[str, Any]:
+        task = {"id": task_id, "type": "http", "config": {"url": url + path}, "depends_on": list(after)}
+        return {**task, "retry": AUTO, "timeout": 5, **more}
+
+    manual = {"retry": {"strategy": "manual"}}
+    return [
+        Kind("chain", [http("a"), http("b", "/ok", "a"), http("c", "/ok", "b")], end="success"),
+        Kind(
+            "diamond",
+            [http("a"), *(http(each, "/ok", "a") for each in "bcd"), http("e", "/ok", "b", "c", "d")],
+            end="success",
+        ),
+        Kind("flaky", [http("a", "/flaky"), http("b", "/flaky", "a")], end="success"),
+        Kind("lost", [http("a", "/lost"), http("b", "/ok", "a")], end="success"),
+        Kind("slow", [http("a", "/slow"), http("b", "/slow"), http("c", "/ok", "a", "b")], end="success"),
+        Kind("noop", [{"id": "a", "type": "noop", "retry": AUTO}], end="success"),
+        Kind(
+            "manual",
+            [http("a", "/ok", **manual), http("b", "/slow", "a", retry={"strategy": "no_retry"})],
+            end="success",
+            manual=frozenset("ab"),
+        ),
+        Kind("refused", [http("a", "/refuse", **manual), http("b", "/ok", "a")], end="failed", manual=frozenset("a")),
+        Kind("unknown", [http("a", "/lost", **manual)], end="failed", manual=frozenset("a")),
+    ]
+
+
+def post(kind: Kind) -> Flow:
+    return Flow.objects.create(
+        name=f"campaign_{kind.name}",
+        version=Flow.objects.filter(name=f"campaign_{kind.name}").count() + 1,
+        flow_type="campaign",
+        definition=json.dumps({"tasks": kind.tasks}),
+        task_definitions={},
+        create_user="campaign",
+    )

@@ -1,0 +1,137 @@
+"""A nursery of real drain processes on the test's database, and the mixed workload."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from campaign.judge import judge
+from campaign.service import StepService
+from campaign.workload import Kind, kinds, post
+from tests.engine.worker import wait_for
+from transactions.models import Transaction
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WIDE_SECONDS = 90.0
+counter = itertools.count()
+
+
+class NurseryClient:
+    """Talks to `campaign.nursery` in a process of its own."""
+
+    def __init__(self, *, log: Path) -> None:
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "campaign.settings",
+            "CAMPAIGN_DATABASE": connection.settings_dict["NAME"],
+            "DIST_TASK_FAILPOINTS": "",
+            "PYTHONPATH": str(ROOT),
+        }
+        self.log = log
+        stderr = log.open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "campaign.nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        stderr.close()
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, self.log.read_text()[-4000:]
+        return json.loads(answer)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+        self.process.stdout.close()
+
+
+@dataclass
+class Scene:
+    """The mixed workload under one failpoint."""
+
+    nursery: NurseryClient
+    service: StepService
+    folder: Path
+    started: dict[str, Kind] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "hits"
+
+    @property
+    def hits(self) -> Counter[str]:
+        return Counter(self.file.read_text().split()) if self.file.exists() else Counter()
+
+    def run(self, points: str = "", *, drains: int = 2, repeat: int = 1, only: str = "") -> list[str]:
+        """Starts everything, waits for the ends, stops; answers what is wrong. Hits are counted in `hits`."""
+        self.begin(points, drains=drains, repeat=repeat, only=only)
+        self.await_ends()
+        self.nursery.ask(do="stop")
+        return self.judge()
+
+    def begin(self, points: str = "", *, drains: int = 2, repeat: int = 1, only: str = "") -> None:
+        self.file.unlink(missing_ok=True)
+        items = []
+        for kind in kinds(self.service.url):
+            if only and kind.name not in only.split():
+                continue
+            flow = post(kind)
+            for _ in range(repeat):
+                instance_id = f"{kind.name}_{next(counter)}"
+                self.started[instance_id] = kind
+                items.append((instance_id, flow.pk))
+        self.nursery.ask(do="start", points=points, file=str(self.file), drains=drains, items=items)
+
+    def await_ends(self) -> None:
+        try:
+            wait_for(lambda: self.ended == len(self.started), seconds=WIDE_SECONDS)
+        except AssertionError:
+            left = Transaction.objects.unfinished().values_list("instance_id", "status", "owner", "wake_at")
+            self.problems.append(f"no end: {list(left)}")
+
+    @property
+    def ended(self) -> int:
+        return Transaction.objects.filter(instance_id__in=self.started, completed_at__isnull=False).count()
+
+    def judge(self) -> list[str]:
+        return [*self.problems, *judge(started=self.started, calls=self.service.calls)]
+
+
+@pytest.fixture(scope="session")
+def nursery(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NurseryClient]:
+    with django_db_blocker.unblock():
+        client = NurseryClient(log=tmp_path_factory.mktemp("nursery") / "log")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def scene(transactional_db: None, nursery: NurseryClient, tmp_path: Path) -> Iterator[Scene]:
+    service = StepService()
+    yield Scene(nursery, service=service, folder=tmp_path)
+    nursery.ask(do="stop")
+    service.close()
