@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-COLUMN_OF_STATUS = {
-    "pending": "created",
-    "success": "succeeded",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
+COLUMN_OF_STATUS = {"success": "succeeded", "failed": "failed", "cancelled": "cancelled"}
 
 
 def take_back(cursor: Any, *, flow_id: str, status: str) -> None:
