@@ -141,6 +141,11 @@ class ConsoleUserAdmin(BoundedAdmin, UserAdmin):
             return False
         return super().has_change_permission(request, obj)
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_delete_permission(request, obj)
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Who may edit people may give roles; only a superuser makes another one."""
         return () if request.user.is_superuser else ("is_superuser", "user_permissions")

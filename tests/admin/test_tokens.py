@@ -76,3 +76,16 @@ def test_an_admin_neither_makes_a_superuser_nor_a_superusers_token(sign_in: Call
     assert refused.status_code == 403
     assert not robot.is_superuser
     assert admin.post(reverse("admin:auth_user_change", args=(root.pk,)), {"username": "mine"}).status_code == 403
+
+
+def test_an_admin_deletes_people_but_no_superuser(sign_in: Callable[..., Client]) -> None:
+    admin = sign_in("admin")
+    root, robot = User.objects.create_superuser("boss"), User.objects.create_user("robot")
+    chosen = {"action": "delete_selected", "_selected_action": [root.pk, robot.pk], "post": "yes"}
+
+    assert admin.post(reverse("admin:auth_user_delete", args=(root.pk,)), {"post": "yes"}).status_code == 403
+    assert admin.post(reverse("admin:auth_user_changelist"), chosen).status_code == 403
+    assert User.objects.filter(username__in=("boss", "robot")).count() == 2
+    admin.post(reverse("admin:auth_user_delete", args=(robot.pk,)), {"post": "yes"})
+
+    assert list(User.objects.filter(username__in=("boss", "robot"))) == [root]
