@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 from django.urls import get_resolver
@@ -26,9 +24,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         import uvicorn
-
-        # Nothing to serve from it in development, but whitenoise warns when it is not there.
-        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
         from dist_task.asgi import application
 
