@@ -133,6 +133,8 @@ class Drain:
         request = partial(claims.harvest, worker_id=self._worker_id, limit=room, look_ahead=self._idle)
         harvest: claims.Harvest = await self._committer.submit(request)
         await self._learn({each.flow_id for each in harvest.claimed})
+        if harvest.claimed:
+            failpoints.hit("claimed")
         for claimed in harvest.claimed:
             self._take(claimed, runs=[run for run in harvest.runs if run.transaction_id == claimed.transaction_id])
         due_in = conf.POLL_SECONDS if harvest.next_due_in_seconds is None else harvest.next_due_in_seconds
