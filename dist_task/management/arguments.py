@@ -69,7 +69,10 @@ def read_text(source: str) -> str:
 
 def read_lines(source: str) -> list[str]:
     """One id per line; empty lines and lines that begin with # are passed over."""
-    lines = (line.strip() for line in read_text(source).splitlines())
+    text = read_text(source)
+    if "\0" in text:  # PostgreSQL knows no such character
+        raise CommandError(f"{source} is no text: it has a NUL", returncode=WRONG_ARGUMENTS)
+    lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -130,3 +130,10 @@ def test_the_number_of_queries_to_select_does_not_grow(run, django_assert_max_nu
         run("replay_transactions", "--dry-run")
     with django_assert_max_num_queries(3):
         run("replay_transactions", "--dry-run", *words)
+
+
+def test_a_file_of_ids_that_is_no_text_is_a_wrong_argument(run, tmp_path):
+    ids = tmp_path / "ids"
+    ids.write_bytes(b"a\0b\n")
+
+    assert run("replay_transactions", "--ids-file", str(ids)).code == 2
