@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, cast
-
-from a2wsgi import WSGIMiddleware
+from typing import Any
 
 from dist_task.wsgi import application as django_application
 
@@ -13,10 +11,11 @@ THREADS = int(os.environ.get("WEB_THREADS", "8"))
 
 
 def build_application() -> Any:
-    from dist_task.intake import App, Intake
+    from dist_task.bridge import Bridge
+    from dist_task.intake import Intake
     from dist_task.longpoll import LongPoll
 
-    return LongPoll(Intake(cast(App, WSGIMiddleware(cast(Any, django_application), workers=THREADS))))
+    return LongPoll(Intake(Bridge(django_application, threads=THREADS)))
 
 
 application = build_application()

@@ -1,4 +1,4 @@
-"""ASGI middleware that takes a request's body in before a thread is given to it.
+"""Takes a request's body in before a thread is given to it.
 
 A slow client holds no thread; and a body sent in chunks, which WSGI would read as empty, gets a length.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping
+from io import BytesIO
 from typing import IO, Any
 
 from django.conf import settings
@@ -14,21 +15,23 @@ from django.conf import settings
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+BodyApp = Callable[[Message, IO[bytes], Send], Awaitable[None]]
 
 SPOOL_BYTES = 262_144
 
 
 class Intake:
-    def __init__(self, app: App) -> None:
+    """An ASGI application around one that is handed the whole body."""
+
+    def __init__(self, app: BodyApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        length = announced(scope) if scope["type"] == "http" else 0
+        length = announced(scope)
         if length == 0:
-            await self.app(scope, receive, send)
+            await self.app(scope, BytesIO(), send)
         elif length is not None and length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            await self.app(scope, of_nothing, send)  # Django refuses it by its announced length: 413
+            await self.app(scope, BytesIO(), send)  # Django refuses it by its announced length: 413
         else:
             await self.with_body(scope, receive, send)
 
@@ -38,7 +41,7 @@ class Intake:
             if taken is None:
                 return  # the client went away
             body.seek(0)
-            await self.app(measured(scope, length=taken), replay(body), send)
+            await self.app(measured(scope, length=taken), body, send)
 
 
 def announced(scope: Message) -> int | None:
@@ -69,15 +72,3 @@ def measured(scope: Message, *, length: int) -> Message:
     dropped = (b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
-
-
-def replay(body: IO[bytes]) -> Receive:
-    async def replayed() -> Message:
-        chunk = body.read(SPOOL_BYTES)
-        return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
-
-    return replayed
-
-
-async def of_nothing() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from a2wsgi import WSGIMiddleware
 
-from dist_task.intake import Intake
 from dist_task.longpoll import ASKED, OFFERED, LongPoll
-from dist_task.wsgi import application
+from tests.api.asgi import Caller, bridged, close_connection
 from tests.api.conftest import Api
 from tests.commands.rows import make_flow, start_one, succeed_one
 
@@ -21,62 +17,10 @@ THREADS = 2
 WIDE = 20.0
 
 
-class Caller:
-    """An ASGI server and its client in one: what was sent, and when the client leaves."""
-
-    def __init__(self, path: str, *, query: str = "", method: str = "GET", chunks: list[bytes] | None = None) -> None:
-        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-        if chunks is not None:
-            headers.append((b"transfer-encoding", b"chunked"))
-        self.scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "query_string": query.encode(),
-            "headers": headers,
-            "http_version": "1.1",
-        }
-        self.incoming = list(chunks or [b""])
-        self.gone = asyncio.Event()
-        self.sent: list[Any] = []
-
-    async def receive(self) -> dict[str, Any]:
-        if self.incoming:
-            chunk = self.incoming.pop(0)
-            return {"type": "http.request", "body": chunk, "more_body": bool(self.incoming)}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(message)
-
-    @property
-    def status(self) -> int:
-        return self.sent[0]["status"]
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        return dict(self.sent[0]["headers"])
-
-    @property
-    def data(self) -> Any:
-        return json.loads(b"".join(part["body"] for part in self.sent[1:]))["data"]
-
-
 @pytest.fixture
 def app(transactional_db: None) -> Iterator[LongPoll]:
-    pool = WSGIMiddleware(application, workers=THREADS)  # type: ignore[arg-type]
-    yield LongPoll(Intake(pool))  # type: ignore[arg-type]
-    for _thread in range(THREADS):
-        pool.executor.submit(close_connection)
-    pool.executor.shutdown()
-
-
-def close_connection() -> None:
-    from django.db import connection
-
-    connection.close()
-    time.sleep(0.05)  # so that each thread of the pool gets one of these
+    with bridged(threads=THREADS) as ordinary:
+        yield LongPoll(ordinary)
 
 
 def test_a_final_status_is_answered_at_once(api: Api) -> None:
