@@ -14,8 +14,9 @@ def build_application() -> Any:
     from dist_task.bridge import Bridge
     from dist_task.intake import Intake
     from dist_task.longpoll import LongPoll
+    from transactions.express import Express
 
-    return LongPoll(Intake(Bridge(django_application, threads=THREADS)))
+    return LongPoll(Express(Intake(Bridge(django_application, threads=THREADS))))
 
 
 application = build_application()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -31,6 +31,7 @@ from flows.registry_rows import load
 from . import serializers
 from .filters import TransactionFilter
 from .models import Transaction
+from .plain import plain_start
 
 BRIEF_FLOW = ("flow__definition", "flow__task_definitions", "flow__description")
 WAIT = OpenApiParameter(
@@ -53,9 +54,12 @@ def missing(instance_id: str) -> NotFound:
     return NotFound(message % {"id": shown(instance_id, length=80)})
 
 
+def rows_to_show() -> QuerySet[Transaction]:
+    return Transaction.objects.select_related("flow").defer(*BRIEF_FLOW)
+
+
 def find_transaction(instance_id: str) -> Transaction:
-    rows = Transaction.objects.select_related("flow").defer(*BRIEF_FLOW)
-    txn = rows.filter(instance_id=checked_id(instance_id)).first()
+    txn = rows_to_show().filter(instance_id=checked_id(instance_id)).first()
     if txn is None:
         raise missing(instance_id)
     return txn
@@ -121,11 +125,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
             if longpoll.may_block(request):
                 longpoll.block(txn.pk, seconds=seconds)
                 txn = find_transaction(instance_id)
-        return Response(self.full(txn))
-
-    def full(self, txn: Transaction) -> dict[str, Any]:
-        runs = TaskRun.objects.filter(transaction=txn, op=Op.ACTION, item=-1).values(*serializers.RUN_COLUMNS)
-        return serializers.shown(txn, definition=load(txn.flow), runs=runs)
+        return Response(shown_in_full([txn])[0])
 
     @extend_schema(
         summary="Retry a failed transaction",
@@ -173,6 +173,20 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         return self.get_paginated_response(serializers.LogEntry(page, many=True).data)
 
 
+def shown_many(instance_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What `retrieve` answers, by instance_id; those that there are."""
+    txns = list(rows_to_show().filter(instance_id__in=instance_ids))
+    return {txn.instance_id: full for txn, full in zip(txns, shown_in_full(txns), strict=True)}
+
+
+def shown_in_full(txns: Sequence[Transaction]) -> list[dict[str, Any]]:
+    columns = ("transaction_id", *serializers.RUN_COLUMNS)
+    runs: dict[int, list[dict[str, Any]]] = {txn.pk: [] for txn in txns}
+    for run in TaskRun.objects.filter(transaction__in=list(runs), op=Op.ACTION, item=-1).values(*columns):
+        runs[run["transaction_id"]].append(run)
+    return [serializers.shown(txn, definition=load(txn.flow), runs=runs[txn.pk]) for txn in txns]
+
+
 def requested(wanted: dict[str, Any]) -> StartRequest:
     return StartRequest(instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {}))
 
@@ -190,6 +204,8 @@ def start_all(items: Sequence[Any], *, actor: str) -> list[dict[str, Any]]:
 
 
 def check_item(item: Any) -> StartRequest | Failure:
+    if plain := plain_start(item):
+        return plain
     serializer = serializers.NewTransaction(data=item)
     try:
         serializer.is_valid(raise_exception=True)

@@ -20,6 +20,8 @@ from .store import leases, starts
 INSTANCE_ID = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff/\\?#%]{1,64}")
 RESERVED_IDS = frozenset({".", "..", "batch"})
 MOST_STARTS = 1_000
+MOST_WAIT_MS = 250
+"""How long gathered starts wait for a lock that somebody else holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ def start_many(requests: Sequence[StartRequest], *, actor: str = "") -> list[Sta
     """One result per request, in order: the refused ones as the error that `start` would raise."""
     wanted = _first_of_each(requests)
     with transaction.atomic(), connection.cursor() as cursor:
-        rows = [(each.instance_id, each.flow_id, each.params) for each in wanted.values()]
-        inserted = starts.insert_many(cursor, rows=rows, actor=actor) if rows else set()
+        rows = [_row(each, actor=actor) for each in wanted.values()]
+        inserted = starts.insert_many(cursor, rows=rows) if rows else set()
         failpoints.hit("start_many.inserted")
         results: list[Started | DistTaskError] = []
         for request in requests:
@@ -92,10 +94,35 @@ def start_many(requests: Sequence[StartRequest], *, actor: str = "") -> list[Sta
     return results
 
 
+def start_gathered(asked: Sequence[tuple[StartRequest, str]]) -> list[Started | None]:
+    """What several actors ask for at the same moment: one statement, one commit, and one notification after it.
+
+    One result per (request, actor), in order. None: it is for `start` to judge. It exists already, or comes twice here,
+    or its flow cannot be started. So all of it may be asked again when a connection broke and nobody knows how far it
+    came. Who holds a lock on one of the ids holds up the others for a moment only: then the whole fails.
+    """
+    rows: dict[str, starts.NewRow] = {}
+    for request, actor in asked:
+        rows.setdefault(request.instance_id, _row(request, actor=actor))
+    with connection.cursor() as cursor:
+        inserted = starts.insert_many(cursor, rows=list(rows.values()), most_wait_ms=MOST_WAIT_MS)
+        if inserted:
+            leases.notify(cursor)
+    results: list[Started | None] = []
+    for request, _actor in asked:
+        results.append(_started(request) if request.instance_id in inserted else None)
+        inserted.discard(request.instance_id)
+    return results
+
+
 def wake_workers() -> None:
     """A hint for idle workers; without it they find the row at their next look."""
     with connection.cursor() as cursor:
         leases.notify(cursor)
+
+
+def _row(request: StartRequest, *, actor: str) -> starts.NewRow:
+    return starts.NewRow(request.instance_id, request.flow_id, request.params, actor)
 
 
 def _first_of_each(requests: Sequence[StartRequest]) -> dict[str, StartRequest]:

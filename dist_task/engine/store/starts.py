@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dist_task.payload import dumps
+
+
+class NewRow(NamedTuple):
+    instance_id: str
+    flow_id: str
+    params: dict[str, Any]
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +43,40 @@ def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any
     return bool(cursor.rowcount)
 
 
-def insert_many(cursor: Any, *, rows: Sequence[tuple[str, str, dict[str, Any]]], actor: str) -> set[str]:
-    """The same for many (instance_id, flow_id, params) with distinct ids; returns the inserted ones."""
-    ids, flows, params = zip(*((row[0], row[1], dumps(row[2])) for row in rows), strict=True)
+def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = 0) -> set[str]:
+    """The same for many with distinct ids; returns the inserted ones. Waits at most so long for another's lock."""
+    ids, flows, params, actors = zip(*((row[0], row[1], dumps(row[2]), row[3]) for row in rows), strict=True)
     cursor.execute(
-        """
-        WITH started AS (
-            INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
-            SELECT w.instance_id, f.id, w.params, %s
-            FROM unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(instance_id, flow_id, params)
-            JOIN flows_flow f ON f.id = w.flow_id AND f.is_active AND f.deleted_at IS NULL
-            ORDER BY w.instance_id
-            ON CONFLICT (instance_id) DO NOTHING
-            RETURNING instance_id, flow_id, created_at
-        ), counted AS (
-            INSERT INTO dist_task_statdelta (flow_id, bucket, created)
-            SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), count(*) FROM started GROUP BY 1, 2
-        )
-        SELECT instance_id FROM started
-        """,
-        (actor, list(ids), list(flows), list(params)),
+        (_WAIT_LESS if most_wait_ms else "") + _INSERT_MANY,
+        {
+            "ids": list(ids),
+            "flows": list(flows),
+            "params": list(params),
+            "actors": list(actors),
+            "most_wait": f"{most_wait_ms}ms",
+        },
     )
     return {row[0] for row in cursor.fetchall()}
+
+
+# Sent together with the statement that follows: one round trip, and one database transaction that it ends with.
+_WAIT_LESS = "SELECT set_config('lock_timeout', %(most_wait)s, true);"
+_INSERT_MANY = """
+    WITH started AS (
+        INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
+        SELECT w.instance_id, f.id, w.params, w.actor
+        FROM unnest(%(ids)s::text[], %(flows)s::text[], %(params)s::jsonb[], %(actors)s::text[])
+            AS w(instance_id, flow_id, params, actor)
+        JOIN flows_flow f ON f.id = w.flow_id AND f.is_active AND f.deleted_at IS NULL
+        ORDER BY w.instance_id
+        ON CONFLICT (instance_id) DO NOTHING
+        RETURNING instance_id, flow_id, created_at
+    ), counted AS (
+        INSERT INTO dist_task_statdelta (flow_id, bucket, created)
+        SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), count(*) FROM started GROUP BY 1, 2
+    )
+    SELECT instance_id FROM started
+"""
 
 
 def existing(cursor: Any, *, instance_id: str, params: dict[str, Any]) -> Existing | None:
