@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "stats",
 ]
 
+# One that looks at another header of a request than those named in transactions/express.py adds it there.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -24,11 +24,10 @@ from dist_task.envelope import Failure, describe
 from dist_task.errors import DistTaskError, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import shown
-from dist_task.states import Op
 from dist_task.wire import Remark
 from flows.registry_rows import load
 
-from . import serializers
+from . import reading, serializers
 from .filters import TransactionFilter
 from .models import Transaction
 from .plain import plain_start
@@ -54,15 +53,19 @@ def missing(instance_id: str) -> NotFound:
     return NotFound(message % {"id": shown(instance_id, length=80)})
 
 
-def rows_to_show() -> QuerySet[Transaction]:
-    return Transaction.objects.select_related("flow").defer(*BRIEF_FLOW)
-
-
 def find_transaction(instance_id: str) -> Transaction:
-    txn = rows_to_show().filter(instance_id=checked_id(instance_id)).first()
+    rows = Transaction.objects.select_related("flow").defer(*BRIEF_FLOW)
+    txn = rows.filter(instance_id=checked_id(instance_id)).first()
     if txn is None:
         raise missing(instance_id)
     return txn
+
+
+def find_row(instance_id: str) -> reading.Row:
+    rows = reading.read([checked_id(instance_id)])
+    if not rows:
+        raise missing(instance_id)
+    return rows[0]
 
 
 @extend_schema_view(list=extend_schema(summary="List transactions, newest first"))
@@ -118,14 +121,14 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     @extend_schema(summary="Show a transaction", parameters=[WAIT], responses=serializers.FullTransaction)
     def retrieve(self, request: Request, instance_id: str) -> Response:
         seconds = longpoll.seconds_of(request)
-        txn = find_transaction(instance_id)
-        if seconds and not txn.is_final:
+        row = find_row(instance_id)
+        if seconds and not row.is_final:
             if longpoll.is_offered(request):
-                return Response(None, headers=longpoll.ask_for(txn.pk, seconds=seconds))
+                return Response(None, headers=longpoll.ask_for(row.id, seconds=seconds))
             if longpoll.may_block(request):
-                longpoll.block(txn.pk, seconds=seconds)
-                txn = find_transaction(instance_id)
-        return Response(shown_in_full([txn])[0])
+                longpoll.block(row.id, seconds=seconds)
+                row = find_row(instance_id)
+        return Response(reading.shown_in_full([row])[0])
 
     @extend_schema(
         summary="Retry a failed transaction",
@@ -171,20 +174,6 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         txn = find_transaction(instance_id)
         page = self.paginate_queryset(ExecutionLog.objects.filter(transaction=txn).order_by("id"))
         return self.get_paginated_response(serializers.LogEntry(page, many=True).data)
-
-
-def shown_many(instance_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """What `retrieve` answers, by instance_id; those that there are."""
-    txns = list(rows_to_show().filter(instance_id__in=instance_ids))
-    return {txn.instance_id: full for txn, full in zip(txns, shown_in_full(txns), strict=True)}
-
-
-def shown_in_full(txns: Sequence[Transaction]) -> list[dict[str, Any]]:
-    columns = ("transaction_id", *serializers.RUN_COLUMNS)
-    runs: dict[int, list[dict[str, Any]]] = {txn.pk: [] for txn in txns}
-    for run in TaskRun.objects.filter(transaction__in=list(runs), op=Op.ACTION, item=-1).values(*columns):
-        runs[run["transaction_id"]].append(run)
-    return [serializers.shown(txn, definition=load(txn.flow), runs=runs[txn.pk]) for txn in txns]
 
 
 def requested(wanted: dict[str, Any]) -> StartRequest:

@@ -24,8 +24,9 @@ from dist_task.gather import Gather
 from dist_task.payload import check_strict
 from dist_task.wire import read_json
 
-from .api import TransactionViewSet, shown_many, shown_start
+from .api import TransactionViewSet, shown_start
 from .plain import plain_id, plain_start
+from .reading import read, shown_in_full
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -198,7 +199,8 @@ def start_all(asked: list[Asked]) -> list[bytes | None]:
 def show_all(asked: list[Asked]) -> list[bytes | None]:
     callers = Callers(action="retrieve")
     ids = {each.what for each in asked if callers.name_of(each.authorization) is not None}
-    shown = {instance_id: success(full) for instance_id, full in shown_many(ids).items()} if ids else {}
+    rows = read(ids) if ids else []
+    shown = {row.instance_id: success(full) for row, full in zip(rows, shown_in_full(rows), strict=True)}
     return [shown.get(each.what) if callers.name_of(each.authorization) is not None else None for each in asked]
 
 
