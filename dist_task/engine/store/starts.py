@@ -16,6 +16,10 @@ class NewRow(NamedTuple):
     actor: str
 
 
+MOST_WAIT_MS = 3_000
+"""For a lock that somebody else holds; then the caller is told to ask again (503)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Existing:
     """A transaction that was there already; `same` when its params equal the ones asked for."""
@@ -28,26 +32,34 @@ class Existing:
 def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str) -> bool:
     """Inserts a due transaction of an active flow and counts it. False: no such flow, or the instance_id is taken."""
     cursor.execute(
-        """
+        _WAIT_LESS
+        + """
         WITH started AS (
             INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
-            SELECT %s, id, %s::jsonb, %s FROM flows_flow WHERE id = %s AND is_active AND deleted_at IS NULL
+            SELECT %(id)s, id, %(params)s::jsonb, %(actor)s FROM flows_flow
+            WHERE id = %(flow)s AND is_active AND deleted_at IS NULL
             ON CONFLICT (instance_id) DO NOTHING
             RETURNING flow_id, created_at
         )
         INSERT INTO dist_task_statdelta (flow_id, bucket, created)
         SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
-        """,
-        (instance_id, dumps(params), actor, flow_id),
+        """,  # noqa: S608  # constant text
+        {
+            "id": instance_id,
+            "params": dumps(params),
+            "actor": actor,
+            "flow": flow_id,
+            "most_wait": f"{MOST_WAIT_MS}ms",
+        },
     )
     return bool(cursor.rowcount)
 
 
-def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = 0) -> set[str]:
+def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST_WAIT_MS) -> set[str]:
     """The same for many with distinct ids; returns the inserted ones. Waits at most so long for another's lock."""
     ids, flows, params, actors = zip(*((row[0], row[1], dumps(row[2]), row[3]) for row in rows), strict=True)
     cursor.execute(
-        (_WAIT_LESS if most_wait_ms else "") + _INSERT_MANY,
+        _WAIT_LESS + _INSERT_MANY,
         {
             "ids": list(ids),
             "flows": list(flows),
