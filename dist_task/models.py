@@ -23,6 +23,7 @@ class Worker(models.Model):
     idle = models.BooleanField(
         _("idle"), db_default=True, help_text=_("Waits for a notification when something becomes due.")
     )
+    batch = models.BigIntegerField(_("batches committed"), default=0, db_default=0)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     seen_at = models.DateTimeField(_("seen at"), db_default=Now())
 

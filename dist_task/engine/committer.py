@@ -1,8 +1,8 @@
 """Group commit: one thread of a worker alone writes.
 
-While one database transaction is being committed, the next writes and requests gather; they go out together. At idle
-a batch is one write and waits for nothing. When a commit's fate is unknown (the connection went while it was under
-way), PostgreSQL is asked by transaction id: a batch is sent again only when it surely was not committed, so an outside
+While one batch is being committed, the next writes gather; they go out together, in one statement. At idle a batch is
+one write and waits for nothing. When the connection breaks while a commit is under way nobody knows its fate: the same
+batch is sent again under the same number, and the database does nothing if it has it already. So an outside
 call is never repeated because an answer got lost.
 """
 
@@ -14,7 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -32,18 +33,17 @@ MOST_WRITES = 256
 LOCK_TIMEOUT = "5s"
 STATEMENT_TIMEOUT = "30s"
 LONGEST_PAUSE_SECONDS = 1.0
-
 UNREACHABLE = (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseUnavailable)
 
 Request = Callable[[Any], Any]
-"""Something else to do with the cursor, in the same database transaction as the writes: a claim, a reload."""
+"""Something else to do with the cursor: a claim, a reload. It may be done twice when the connection breaks."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
     work: Write | Request
+    is_atomic: bool
     future: asyncio.Future[Any]
-    result: Any = field(default=None)
 
 
 class Unstorable(Exception):
@@ -51,21 +51,26 @@ class Unstorable(Exception):
 
 
 class Committer(threading.Thread):
-    """Takes jobs from the event loop, answers through their futures. `abandon` drops what is left."""
+    """Takes jobs from the event loop, answers through their futures. `abandon` drops what is left.
 
-    def __init__(self, *, worker_id: int, loop: asyncio.AbstractEventLoop) -> None:
+    `on_reconnect` is called in the loop after a connection broke: a claim may have succeeded whose answer got lost.
+    """
+
+    def __init__(self, *, worker_id: int, loop: asyncio.AbstractEventLoop, on_reconnect: Callable[[], object]) -> None:
         super().__init__(name="committer", daemon=True)
         self._worker_id = worker_id
         self._loop = loop
+        self._on_reconnect = on_reconnect
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
         self._ending = False
         self._abandoned = False
         self._connection: Any = None
+        self._batches = 0
 
-    def submit(self, work: Write | Request) -> asyncio.Future[Any]:
-        """The future's result is a `Written`, or what the request returned."""
-        job = _Job(work, future=self._loop.create_future())
+    def submit(self, work: Write | Request, *, is_atomic: bool = False) -> asyncio.Future[Any]:
+        """The future's result is a `Written`, or what the request returned; `is_atomic`: in a database transaction."""
+        job = _Job(work, is_atomic=is_atomic, future=self._loop.create_future())
         with self._ready:
             self._jobs.append(job)
             self._ready.notify()
@@ -84,7 +89,10 @@ class Committer(threading.Thread):
 
     def run(self) -> None:
         while jobs := self._next_jobs():
-            self._carry_out(jobs)
+            self._record([job for job in jobs if isinstance(job.work, Write)])
+            for job in jobs:
+                if not isinstance(job.work, Write):
+                    self._answer_request(job, request=job.work)
         if self._connection is not None:
             self._connection.close()
 
@@ -96,108 +104,96 @@ class Committer(threading.Thread):
                 return []
             return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_WRITES))]
 
-    def _carry_out(self, jobs: list[_Job]) -> None:
-        """Commits jobs together; where the database refuses what one of them holds, halves until it is alone."""
+    def _record(self, jobs: list[_Job]) -> None:
+        """Commits writes together; where the database refuses what one of them holds, halves until it is alone."""
+        if not jobs:
+            return
+        writes = [job.work for job in jobs if isinstance(job.work, Write)]
+        number = self._batches + 1
         try:
-            self._commit_surely(jobs)
-        except Exception as error:  # whatever it is: without this thread the worker would hold all and write nothing
+            results = self._surely(
+                partial(batch.record, worker_id=self._worker_id, number=number, writes=writes), is_atomic=False
+            )
+        except psycopg2.Error as error:
             if len(jobs) == 1:
                 self._answer_error(jobs[0], error=error)
                 return
             middle = len(jobs) // 2
-            self._carry_out(jobs[:middle])
-            self._carry_out(jobs[middle:])
+            self._record(jobs[:middle])
+            self._record(jobs[middle:])
         else:
-            self._answer(jobs)
+            self._batches = number
+            if not self._abandoned:
+                self._loop.call_soon_threadsafe(_set_results, jobs, results)
 
-    def _commit_surely(self, jobs: list[_Job]) -> None:
-        """Returns once the batch is committed. Raises for what the database says about the data, and for bugs."""
+    def _answer_request(self, job: _Job, *, request: Request) -> None:
+        try:
+            result = self._surely(request, is_atomic=job.is_atomic)
+        except psycopg2.Error as error:
+            self._answer_error(job, error=error)
+        else:
+            if not self._abandoned:
+                self._loop.call_soon_threadsafe(_set_results, [job], [result])
+
+    def _surely(self, work: Request, *, is_atomic: bool) -> Any:
+        """What the work returned, once it is committed. Raises only for what the database says about the data."""
         pause = 0.02
         while not self._abandoned:
-            xid = None
             try:
-                with self._opened().cursor() as cursor:
-                    self._execute(cursor, jobs=jobs)
-                    cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
-                    xid = cursor.fetchone()[0]
-                failpoints.hit("commit.before")
-                self._connection.commit()
-                failpoints.hit("commit.after")
-                return
+                return self._once(work, is_atomic=is_atomic)
             except UNREACHABLE as error:
-                logger.warning("The database did not take a batch of %d: %s", len(jobs), error)
-                self._roll_back()
-                if xid is not None and self._was_committed(xid):
-                    return
-            except Exception:
-                self._roll_back()
-                raise
+                logger.warning("The database did not take a batch: %s", error)
+                self._disconnect()
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        return None
 
-    def _execute(self, cursor: Any, *, jobs: list[_Job]) -> None:
-        writing = [job for job in jobs if isinstance(job.work, Write)]
-        if writing:
-            writes = [job.work for job in writing if isinstance(job.work, Write)]
-            for job, written in zip(
-                writing, batch.record(cursor, worker_id=self._worker_id, writes=writes), strict=True
-            ):
-                job.result = written
-        for job in jobs:
-            if not isinstance(job.work, Write):
-                job.result = job.work(cursor)
-
-    def _was_committed(self, xid: str) -> bool:
-        """Asks until PostgreSQL knows: a backend that lost its client may still be committing."""
-        pause = 0.02
-        while not self._abandoned:
+    def _once(self, work: Request, *, is_atomic: bool) -> Any:
+        with self._opened().cursor() as cursor:
+            if is_atomic:
+                cursor.execute("BEGIN")
+            failpoints.hit("commit.before")
             try:
-                with self._opened().cursor() as cursor:
-                    cursor.execute("SELECT pg_xact_status(%s::xid8)", (xid,))
-                    status = cursor.fetchone()[0]
-                self._connection.rollback()
-                if status != "in progress":
-                    return bool(status == "committed")
-            except UNREACHABLE:
-                self._roll_back()
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        return False
+                result = work(cursor)
+                if is_atomic:
+                    cursor.execute("COMMIT")
+            except psycopg2.DatabaseError:
+                if is_atomic and not self._connection.closed:
+                    cursor.execute("ROLLBACK")
+                raise
+            failpoints.hit("commit.after")
+            return result
 
     def _opened(self) -> Any:
-        if self._connection is None or self._connection.closed:
-            self._connection = connect()
-            self._connection.autocommit = False
-            with self._connection.cursor() as cursor:
+        if self._connection is None:
+            connection = connect(autocommit=True)
+            with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
                     (LOCK_TIMEOUT, STATEMENT_TIMEOUT),
                 )
-            self._connection.commit()
+                batch.prepare(cursor)
+            self._connection = connection
         return self._connection
 
-    def _roll_back(self) -> None:
-        """Back to a clean connection, a new one where this one is broken."""
-        if self._connection is None:
-            return
-        try:
-            self._connection.rollback()
-        except psycopg2.Error:
+    def _disconnect(self) -> None:
+        """The next try has a new connection, whatever state this one is in."""
+        if self._connection is not None:
             self._connection.close()
-
-    def _answer(self, jobs: list[_Job]) -> None:
-        if not self._abandoned:
-            self._loop.call_soon_threadsafe(_set_results, jobs)
+            self._connection = None
+            if not self._abandoned:
+                self._loop.call_soon_threadsafe(self._on_reconnect)
 
     def _answer_error(self, job: _Job, *, error: Exception) -> None:
         logger.error("The database refused a write: %s", error)
-        self._loop.call_soon_threadsafe(_set_error, job, Unstorable(str(error)))
+        if not self._abandoned:
+            self._loop.call_soon_threadsafe(_set_error, job, Unstorable(str(error)))
 
 
-def _set_results(jobs: list[_Job]) -> None:
-    for job in jobs:
+def _set_results(jobs: list[_Job], results: list[Any]) -> None:
+    for job, result in zip(jobs, results, strict=True):
         if not job.future.done():
-            job.future.set_result(job.result)
+            job.future.set_result(result)
 
 
 def _set_error(job: _Job, error: Exception) -> None:

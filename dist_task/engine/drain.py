@@ -16,6 +16,7 @@ from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors.base import executors
+from dist_task.states import TransactionStatus
 from flows.definition import FlowDefinition
 from flows.registry_rows import parse_stored
 
@@ -77,7 +78,7 @@ class Drain:
         loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         self._worker_id = await asyncio.to_thread(self._lease.register)
-        self._committer = Committer(worker_id=self._worker_id, loop=loop)
+        self._committer = Committer(worker_id=self._worker_id, loop=loop, on_reconnect=self._adopt)
         self._committer.start()
         self._lease.watch(
             on_wake=partial(loop.call_soon_threadsafe, self._wake_up),
@@ -99,6 +100,14 @@ class Drain:
     # What hands need (see hand.Desk).
 
     def submit(self, write: Write) -> asyncio.Future[Written]:
+        if write.finish == TransactionStatus.CANCELLED:
+            cancel = partial(
+                batch.cancel,
+                worker_id=self._worker_id,
+                transaction_id=write.transaction_id,
+                revision=write.revision,
+            )
+            return self._committer.submit(cancel, is_atomic=True)
         return self._committer.submit(write)
 
     def reload(self, hand: Hand) -> None:
@@ -132,11 +141,9 @@ class Drain:
             return
         request = partial(claims.harvest, worker_id=self._worker_id, limit=room, look_ahead=self._idle)
         harvest: claims.Harvest = await self._committer.submit(request)
-        await self._learn({each.flow_id for each in harvest.claimed})
         if harvest.claimed:
             failpoints.hit("claimed")
-        for claimed in harvest.claimed:
-            self._take(claimed, runs=[run for run in harvest.runs if run.transaction_id == claimed.transaction_id])
+        await self._take_all(harvest.claimed, harvest.runs)
         due_in = conf.POLL_SECONDS if harvest.next_due_in_seconds is None else harvest.next_due_in_seconds
         self._next_look = time.monotonic() + min(max(due_in, 0.0), conf.POLL_SECONDS)
 
@@ -185,6 +192,19 @@ class Drain:
                 self._definitions[flow_id] = await asyncio.to_thread(parse_stored, text, pinned=pinned)
             except Exception:
                 logger.exception("The definition of flow %s cannot be read", flow_id)
+
+    def _adopt(self) -> None:
+        """A connection broke: what was claimed just then is this worker's, though it was not told."""
+        self._committer.submit(partial(claims.owned, worker_id=self._worker_id)).add_done_callback(self._on_owned)
+
+    def _on_owned(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and not future.exception():
+            self._keep(self._take_all(*future.result()))
+
+    async def _take_all(self, claimed: list[Claimed], runs: list[StoredRun]) -> None:
+        await self._learn({each.flow_id for each in claimed})
+        for each in claimed:
+            self._take(each, runs=[run for run in runs if run.transaction_id == each.transaction_id])
 
     def _park(self, transaction_id: int, *, message: str) -> None:
         request = partial(
@@ -235,7 +255,7 @@ class Drain:
             await asyncio.sleep(TIDY_SECONDS)
             in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
             try:
-                rescued = await self._committer.submit(partial(_tidy, may_rescue=in_contact))
+                rescued = await self._committer.submit(partial(_tidy, may_rescue=in_contact), is_atomic=True)
             except Unstorable as error:
                 logger.error("Housekeeping failed: %s", error)
             else:
@@ -258,7 +278,7 @@ class Drain:
                 pass
         for hand in self._hands.values():
             hand.drop()
-        await self._committer.submit(partial(leases.retire, worker_id=self._worker_id))
+        await self._committer.submit(partial(leases.retire, worker_id=self._worker_id), is_atomic=True)
 
     async def _close(self) -> None:
         for task in self._background:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
@@ -125,19 +125,23 @@ class Hand:
         write = Write(self.transaction_id, revision=self._claimed.revision, ended=self._ended)
         moves = self._progress.moves(now=now)
         if self._desk.accepting:
-            write.begun = [
-                self._begin(move) for move in moves if isinstance(move, plan.Start) and self._take_slot(move)
-            ]
+            write.begun = [self._begin(move) for move in moves if self._may_start(move)]
         elif not self._calls:
             write.release, write.wake_in_seconds = True, 0.0
         for move in moves:
-            if isinstance(move, plan.Finish):
+            if isinstance(move, plan.Finish) and not (self._ended and self._progress.cancelling):
                 write.release, write.finish = True, move.status
             elif isinstance(move, plan.Wait):
                 write.release, write.wake_in_seconds = True, max(move.until - now, 0.0)
         self._ended = []
         self._set_timer(now)
         return write if write.ended or write.begun or write.release else None
+
+    def _may_start(self, move: plan.Move) -> TypeGuard[plan.Start]:
+        """A run whose last attempt is only now being written as ended starts again with the next write."""
+        if not isinstance(move, plan.Start) or any(ended.task_id == move.task_id for ended in self._ended):
+            return False
+        return self._take_slot(move)
 
     def _on_written(self, write: Write, future: asyncio.Future[Written]) -> None:
         self._writing = False

@@ -13,6 +13,7 @@ from dist_task.engine.store import batch, claims, leases
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
+from tests.recording import record
 from transactions.models import Transaction
 
 
@@ -42,9 +43,7 @@ def attempt(instance_id: str, *, ended: batch.Ended, finish: str) -> Transaction
         batch.Write(held.transaction_id, held.revision, begun=[begun]),
         batch.Write(held.transaction_id, held.revision, ended=[ended], finish=finish, release=True),
     ):
-        with connection.cursor() as cursor:
-            written = batch.record(cursor, worker_id=worker, writes=[write])
-        assert written == [batch.Written()]
+        assert record(write, worker_id=worker) == [batch.Written()]
     return Transaction.objects.get(instance_id=instance_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from dist_task.engine.store import batch, claims, counts, leases
 from dist_task.engine.store.batch import Begun, Ended, Write, Written
 from dist_task.models import ExecutionLog, StatDelta, StatRollup, TaskRun, Worker
 from exceptions_app.models import ExceptionRecord
+from tests.recording import record
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -28,7 +30,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def cursor() -> Iterator[Any]:
-    with connection.cursor() as cursor:
+    with closing(connect(autocommit=True)) as raw, raw.cursor() as cursor:
+        batch.prepare(cursor)
         yield cursor
 
 
@@ -53,7 +56,7 @@ def started_run(cursor: Any, worker_id: int) -> Transaction:
     txn = stored(begin(make_flow(NOOP)))
     claimed_by(cursor, worker_id)
     begun = write(txn, begun=[Begun("a", attempt=1, budget=1, input={})])
-    assert batch.record(cursor, worker_id=worker_id, writes=[begun]) == [Written()]
+    assert record(begun, worker_id=worker_id) == [Written()]
     return txn
 
 
@@ -93,7 +96,7 @@ def test_a_late_result_of_a_stale_worker_changes_nothing_but_the_log(cursor: Any
     assert rescue() == 1
     assert claimed_by(cursor, living) == [txn.instance_id]
 
-    late = batch.record(cursor, worker_id=stale, writes=[write(txn, ended=[SUCCESS], release=True, finish="success")])
+    late = record(write(txn, ended=[SUCCESS], release=True, finish="success"), worker_id=stale)
 
     assert late == [Written(fenced=True, stale=True)]
     assert TaskRun.objects.get(transaction=txn).status == "running"
@@ -105,11 +108,24 @@ def test_a_result_is_written_once(cursor: Any) -> None:
     worker_id = register(cursor)
     txn = started_run(cursor, worker_id)
 
-    first = batch.record(cursor, worker_id=worker_id, writes=[write(txn, ended=[SUCCESS])])
-    again = batch.record(cursor, worker_id=worker_id, writes=[write(txn, ended=[SUCCESS])])
+    first = record(write(txn, ended=[SUCCESS]), worker_id=worker_id)
+    again = record(write(txn, ended=[SUCCESS]), worker_id=worker_id)
 
     assert (first, again) == ([Written()], [Written(stale=True)])
     assert ExecutionLog.objects.filter(transaction=txn, event="succeeded").count() == 1
+
+
+def test_a_batch_that_is_sent_again_does_nothing(cursor: Any) -> None:
+    worker_id = register(cursor)
+    txn = started_run(cursor, worker_id)
+    writes = [write(txn, ended=[SUCCESS], release=True, finish="success")]
+
+    first = batch.record(cursor, worker_id=worker_id, number=2, writes=writes)
+    again = batch.record(cursor, worker_id=worker_id, number=2, writes=writes)
+
+    assert (first, again) == ([Written()], [Written(stale=True)])
+    assert ExecutionLog.objects.filter(transaction=txn).count() == 1
+    assert claims.reload(cursor, worker_id=worker_id, transaction_id=txn.pk) is None
 
 
 def test_a_raised_revision_keeps_results_and_refuses_starts_and_the_end(cursor: Any) -> None:
@@ -117,10 +133,8 @@ def test_a_raised_revision_keeps_results_and_refuses_starts_and_the_end(cursor: 
     txn = started_run(cursor, worker_id)
     Transaction.objects.filter(pk=txn.pk).update(revision=7)
 
-    written = batch.record(
-        cursor,
-        worker_id=worker_id,
-        writes=[write(txn, ended=[SUCCESS], begun=[Begun("b", attempt=1, budget=1, input={})])],
+    written = record(
+        write(txn, ended=[SUCCESS], begun=[Begun("b", attempt=1, budget=1, input={})]), worker_id=worker_id
     )
 
     assert written == [Written(stale=True)]
@@ -132,7 +146,7 @@ def test_an_attempt_does_not_begin_twice(cursor: Any) -> None:
     txn = started_run(cursor, worker_id)
     begun = [Begun("a", attempt=1, budget=1, input={})]
 
-    assert batch.record(cursor, worker_id=worker_id, writes=[write(txn, begun=begun)]) == [Written(stale=True)]
+    assert record(write(txn, begun=begun), worker_id=worker_id) == [Written(stale=True)]
 
 
 def test_an_attempt_that_a_dead_worker_left_is_unknown_and_not_repeated(cursor: Any, start_worker: Any) -> None:

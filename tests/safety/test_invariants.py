@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from dist_task.engine.store import batch, claims, leases
+from dist_task.engine.store import claims, leases
 from dist_task.engine.store.batch import Begun, Ended, Write
 from dist_task.invariants.check import Report, report, verify
 from dist_task.invariants.rules import RULES, Rule
@@ -19,6 +19,7 @@ from tests.engine.conftest import begin, make_flow, service, start_worker, store
 from tests.engine.service import Answer, Service
 from tests.engine.test_transactions_run import http
 from tests.engine.worker import WorkerThread
+from tests.recording import record
 
 AUTO = {"strategy": "auto", "max_attempts": 2, "interval": 0}
 TASKS = (
@@ -110,7 +111,7 @@ def history(db: None) -> Iterator[Any]:
         begin(flow, instance_id="due")
         for instance_id, what in _story():
             txn = stored(instance_id)
-            batch.record(cursor, worker_id=worker_id, writes=[Write(txn.pk, revision=txn.revision, **what)])
+            record(Write(txn.pk, revision=txn.revision, **what), worker_id=worker_id)
         yield cursor
 
 
@@ -120,7 +121,8 @@ def _story() -> Iterator[tuple[str, dict[str, Any]]]:
     for instance_id in ("good", "bad", "busy"):
         yield instance_id, {"begun": first if instance_id != "busy" else first[:1]}
     retry = [_failed("a", status="pending", delay_seconds=0.0), _failed("c", status="failed")]
-    yield "good", {"ended": retry, "begun": [Begun("a", attempt=2, budget=3, input={})]}
+    yield "good", {"ended": retry}
+    yield "good", {"begun": [Begun("a", attempt=2, budget=3, input={})]}
     yield "good", {"ended": [_succeeded("a", attempt=2)], "begun": b}
     yield "good", {"ended": [_succeeded("b")], "release": True, "finish": "success"}
     yield "bad", {"ended": [_succeeded("a"), _succeeded("c")], "begun": b}

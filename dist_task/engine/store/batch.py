@@ -1,13 +1,13 @@
-"""Group commit: what many transactions have to write, in a handful of statements.
+"""Group commit: what many transactions have to write, in one statement.
 
-The order of the statements is the fence: first the transactions' rows are locked where this worker still owns them;
-everything below is written for those only. An ended attempt is written where it still stands as running with the same
-number; starts, finish and release only where no verb from outside has raised the revision since it was read.
+The batch's number is the gate: a batch that was committed already, though its answer got lost, does nothing when it is
+sent again. The transactions' rows, locked where this worker still owns them, are the fence: everything is written for
+those only. An ended attempt is written where it still stands as running with the same number; starts, finish and
+release only where no verb from outside has raised the revision since it was read.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from dist_task.payload import dumps
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
 from .counts import COLUMN_OF_STATUS
+from .record_sql import RECORD
 
 RunKey = tuple[str, str, int]  # task id, direction, item
 
@@ -90,157 +91,56 @@ class Written:
     stale: bool = False
 
 
-def record(cursor: Any, *, worker_id: int, writes: Sequence[Write]) -> list[Written]:
-    """Writes all of it, or raises and has written nothing once the caller rolls back. One `Written` per write."""
-    held = _lock(cursor, worker_id=worker_id, writes=writes)
-    failpoints.hit("record.locked")
-    mine = [write for write in writes if write.transaction_id in held]
-    _log_fenced(cursor, writes=[write for write in writes if write.transaction_id not in held])
-    refused = _end(cursor, writes=mine)
-    failpoints.hit("record.ended")
-    current = [write for write in mine if held[write.transaction_id] == write.revision]
-    current = [write for write in current if write.transaction_id not in refused]
-    not_begun = _begin(cursor, writes=current)
-    failpoints.hit("record.begun")
-    going_on = [write for write in current if write.transaction_id not in not_begun]
-    _move_on(cursor, writes=[write for write in going_on if write.release])
-    fresh = {write.transaction_id for write in going_on}
-    return [
-        Written(fenced=write.transaction_id not in held, stale=write.transaction_id not in fresh) for write in writes
-    ]
+def prepare(cursor: Any) -> None:
+    """Once per connection. With the joins fixed to indexes a plan of an empty table serves a full one, too."""
+    cursor.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+    cursor.execute(f"PREPARE record_batch (bigint, bigint, bigint[], jsonb, jsonb, jsonb, boolean) AS {RECORD}")
 
 
-def _lock(cursor: Any, *, worker_id: int, writes: Sequence[Write]) -> dict[int, int]:
-    """Transaction id to revision, of those that this worker owns. In order of ids: two batches cannot deadlock."""
-    cursor.execute(
-        """
-        SELECT id, revision FROM transactions_transaction
-        WHERE id = ANY(%s) AND (owner = %s OR %s) ORDER BY id FOR NO KEY UPDATE
-        """,
-        ([write.transaction_id for write in writes], worker_id, failpoints.is_on("unfenced")),
-    )
-    return dict(cursor.fetchall())
+def record(cursor: Any, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:
+    """Writes all of it, or raises and has written nothing. One `Written` per write; `number` counts up from 1.
 
-
-def _log_fenced(cursor: Any, *, writes: Sequence[Write]) -> None:
-    """A late result changes nothing, but leaves a trace: the call was made."""
-    rows = [_ended_row(write, ended=ended) for write in writes for ended in write.ended]
-    if not rows:
-        return
-    cursor.execute(
-        f"""
-        INSERT INTO dist_task_executionlog
-            (transaction_id, task_id, op, item, attempt, event, actor, message, error_code, request, response)
-        SELECT e.transaction_id, e.task_id, e.op, e.item, e.attempt, 'fenced', 'system', e.error_message, e.error_code,
-               e.request, e.response
-        FROM jsonb_to_recordset(%s::jsonb) AS {ENDED_COLUMNS}
-        JOIN transactions_transaction t ON t.id = e.transaction_id
-        """,  # noqa: S608  # constant text
-        (_json(rows),),
-    )
-
-
-ENDED_COLUMNS = """e(transaction_id bigint, task_id text, op text, item int, attempt int, status text, event text,
-    output jsonb, delay float8, error_code text, error_message text, outcome text, fingerprint text, task_name text,
-    maybe_executed boolean, request jsonb, response jsonb)"""
-
-
-def _end(cursor: Any, *, writes: Sequence[Write]) -> set[int]:
-    """Ends attempts, logs them, opens and closes exceptions. Returns the transactions where one did not stand so.
-
-    A retry is written as failed where a person stopped retries meanwhile (the budget was lowered under the row's lock).
+    Sent again after it was committed it answers `stale` for all: the caller reads again what became of them.
     """
-    rows = [_ended_row(write, ended=ended) for write in writes for ended in write.ended]
-    if not rows:
-        return set()
+    failpoints.hit("record.before")
     cursor.execute(
-        f"""
-        WITH e AS (SELECT * FROM jsonb_to_recordset(%s::jsonb) AS {ENDED_COLUMNS}),
-        ended AS (
-            UPDATE dist_task_taskrun r
-            SET status = CASE WHEN e.status = 'pending' AND r.attempt >= r.attempt_budget THEN 'failed'
-                    ELSE e.status END,
-                output = e.output, error_code = e.error_code, error_message = e.error_message,
-                maybe_executed = r.maybe_executed OR e.maybe_executed,
-                due_at = clock_timestamp() + e.delay * interval '1 second',
-                finished_at = CASE WHEN e.status <> 'pending' OR r.attempt >= r.attempt_budget
-                    THEN GREATEST(clock_timestamp(), r.started_at) END
-            FROM e
-            WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
-              AND r.attempt = e.attempt AND r.status = 'running'
-            RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, e.*
-        ), logged AS (
-            INSERT INTO dist_task_executionlog
-                (transaction_id, task_id, op, item, attempt, event, message, error_code, request, response,
-                 started_at, at)
-            SELECT transaction_id, task_id, op, item, attempt, event, error_message, error_code, request, response,
-                   started_at, GREATEST(clock_timestamp(), started_at)
-            FROM ended
-        ), opened AS (
-            INSERT INTO exceptions_app_exceptionrecord
-                (transaction_id, run_id, flow_id, task_id, op, item, task_name, status, error_code, error_message,
-                 outcome, fingerprint, retry_next_at)
-            SELECT n.transaction_id, n.run_id, t.flow_id, n.task_id, n.op, n.item, n.task_name,
-                   CASE n.became WHEN 'pending' THEN 'retrying' ELSE 'open' END, n.error_code, n.error_message,
-                   n.outcome, n.fingerprint, CASE n.became WHEN 'pending' THEN n.due_at END
-            FROM ended n JOIN transactions_transaction t ON t.id = n.transaction_id WHERE n.became <> 'success'
-            ON CONFLICT (run_id) WHERE NOT (status = 'handled') DO UPDATE
-            SET status = EXCLUDED.status, error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
-                outcome = EXCLUDED.outcome, fingerprint = EXCLUDED.fingerprint, retry_next_at = EXCLUDED.retry_next_at,
-                occurrences = exceptions_app_exceptionrecord.occurrences + 1, last_at = clock_timestamp()
-        ), closed AS (
-            UPDATE exceptions_app_exceptionrecord x
-            SET status = 'handled', handled_at = clock_timestamp(), handled_by = 'system', retry_next_at = NULL
-            FROM ended n
-            WHERE n.became = 'success' AND n.attempt > 1 AND x.run_id = n.run_id AND NOT (x.status = 'handled')
-        )
-        SELECT transaction_id, count(*) FROM ended GROUP BY transaction_id
-        """,  # noqa: S608  # constant text
-        (_json(rows),),
+        "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s)",
+        (
+            worker_id,
+            number,
+            [write.transaction_id for write in writes],
+            _json([_write_row(write) for write in writes]),
+            _json([_ended_row(write, ended=ended) for write in writes for ended in write.ended]),
+            _json([_begun_row(write, begun=begun) for write in writes for begun in write.begun]),
+            failpoints.is_on("unfenced"),
+        ),
     )
-    written = dict(cursor.fetchall())
-    wanted = Counter(row["transaction_id"] for row in rows)
-    return {transaction_id for transaction_id, count in wanted.items() if written.get(transaction_id, 0) != count}
+    rows = cursor.fetchall()
+    if not rows[0][0]:
+        return [Written(stale=True) for _ in writes]
+    found = {transaction_id: (is_current, begun) for _, transaction_id, is_current, begun in rows}
+    return [_written(write, found=found.get(write.transaction_id)) for write in writes]
 
 
-def _begin(cursor: Any, *, writes: Sequence[Write]) -> set[int]:
-    """Marks attempts as running. Returns the transactions where a run did not stand as it was thought."""
-    rows = [_begun_row(write, begun=begun) for write in writes for begun in write.begun]
-    if not rows:
-        return set()
+def _written(write: Write, *, found: tuple[bool, int] | None) -> Written:
+    if found is None:
+        return Written(fenced=True, stale=True)
+    is_current, begun = found
+    return Written(stale=not is_current or begun != len(write.begun))
+
+
+def cancel(cursor: Any, *, worker_id: int, transaction_id: int, revision: int) -> Written:
+    """Ends what a person cancelled, once nothing of it is in flight. Runs in a database transaction."""
     cursor.execute(
-        """
-        INSERT INTO dist_task_taskrun AS r
-            (transaction_id, task_id, op, item, status, attempt, attempt_budget, input, started_at)
-        SELECT transaction_id, task_id, op, item, 'running', attempt, budget, input, clock_timestamp()
-        FROM jsonb_to_recordset(%s::jsonb) AS
-            b(transaction_id bigint, task_id text, op text, item int, attempt int, budget int, input jsonb)
-        ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
-        SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget, due_at = NULL,
-            started_at = EXCLUDED.started_at
-        WHERE r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1
-        RETURNING r.transaction_id
-        """,
-        (_json(rows),),
+        "SELECT revision FROM transactions_transaction WHERE id = %s AND owner = %s FOR NO KEY UPDATE",
+        (transaction_id, worker_id),
     )
-    written = Counter(row[0] for row in cursor.fetchall())
-    wanted = Counter(row["transaction_id"] for row in rows)
-    return {transaction_id for transaction_id, count in wanted.items() if written[transaction_id] != count}
-
-
-def _move_on(cursor: Any, *, writes: Sequence[Write]) -> None:
-    """Finishes transactions, or gives them back until they are due."""
-    cancelled = [write.transaction_id for write in writes if write.finish == TransactionStatus.CANCELLED]
-    if cancelled:
-        cancel_runs(cursor, transaction_ids=cancelled)
-    by_status: dict[str | None, list[Write]] = defaultdict(list)
-    for write in writes:
-        by_status[write.finish].append(write)
-    for status, group in by_status.items():
-        if status is None:
-            _release(cursor, writes=group)
-        else:
-            finish(cursor, transaction_ids=[write.transaction_id for write in group], status=status)
+    row = cursor.fetchone()
+    if row is None or row[0] != revision:
+        return Written(fenced=row is None, stale=True)
+    cancel_runs(cursor, transaction_ids=[transaction_id])
+    finish(cursor, transaction_ids=[transaction_id], status=TransactionStatus.CANCELLED)
+    return Written()
 
 
 def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
@@ -262,18 +162,6 @@ def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
         {"ids": transaction_ids, "status": status, "sources": list(sources(TRANSACTION_MOVES, to=status))},
     )
     failpoints.hit("finish")
-
-
-def _release(cursor: Any, *, writes: Sequence[Write]) -> None:
-    cursor.execute(
-        """
-        UPDATE transactions_transaction t
-        SET owner = NULL, wake_at = clock_timestamp() + r.delay * interval '1 second'
-        FROM jsonb_to_recordset(%s::jsonb) AS r(id bigint, delay float8) WHERE t.id = r.id
-        """,
-        (_json([{"id": write.transaction_id, "delay": write.wake_in_seconds} for write in writes]),),
-    )
-    failpoints.hit("release")
 
 
 def cancel_runs(cursor: Any, *, transaction_ids: list[int]) -> None:
@@ -312,6 +200,16 @@ def park(cursor: Any, *, worker_id: int, transaction_id: int, message: str, seco
         """,
         (seconds, transaction_id, worker_id, message),
     )
+
+
+def _write_row(write: Write) -> dict[str, Any]:
+    return {
+        "id": write.transaction_id,
+        "revision": write.revision,
+        "finish": write.finish,
+        "release": write.release,
+        "delay": write.wake_in_seconds,
+    }
 
 
 def _ended_row(write: Write, *, ended: Ended) -> dict[str, Any]:

@@ -102,12 +102,25 @@ def reload(cursor: Any, *, worker_id: int, transaction_id: int) -> tuple[Claimed
     cursor.execute(
         """
         SELECT id, instance_id, flow_id, revision, params, cancelling, false
-        FROM transactions_transaction WHERE id = %s AND owner = %s FOR NO KEY UPDATE
+        FROM transactions_transaction WHERE id = %s AND owner = %s
         """,
         (transaction_id, worker_id),
     )
     row = cursor.fetchone()
     return (Claimed(*row), load_runs(cursor, transaction_ids=[transaction_id])) if row else None
+
+
+def owned(cursor: Any, *, worker_id: int) -> tuple[list[Claimed], list[StoredRun]]:
+    """All that this worker holds: after a lost connection it may hold more than it was told."""
+    cursor.execute(
+        """
+        SELECT id, instance_id, flow_id, revision, params, cancelling, false
+        FROM transactions_transaction WHERE owner = %s
+        """,
+        (worker_id,),
+    )
+    claimed = [Claimed(*row) for row in cursor.fetchall()]
+    return claimed, load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed])
 
 
 def next_due_in_seconds(cursor: Any) -> float | None:

@@ -1,0 +1,19 @@
+"""Group commits by hand: what a worker would write, on the connection of the test."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from dist_task.engine.store import batch
+from dist_task.engine.store.batch import Write, Written
+from dist_task.models import Worker
+
+
+def record(*writes: Write, worker_id: int) -> list[Written]:
+    """The worker's next batch."""
+    number = Worker.objects.get(pk=worker_id).batch + 1
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_prepared_statements WHERE name = 'record_batch'")
+        if cursor.fetchone() is None:
+            batch.prepare(cursor)
+        return batch.record(cursor, worker_id=worker_id, number=number, writes=writes)
