@@ -27,6 +27,7 @@ class Nursery:
         self.items: list[list[str]] = []
         self.stopped: dict[int, float] = {}
         self.deaths = 0
+        self.wake_after = 0.0
 
     def run(self) -> None:
         self._renew_board()
@@ -46,6 +47,7 @@ class Nursery:
             self._arm(order["points"], path=order["file"])
             self._renew_board()
             self.wanted, self.items, self.deaths = order["drains"], order["items"], 0
+            self.wake_after = order["wake_after"]
         elif order["do"] == "stop":
             self._end(seconds=10.0)
         return {"deaths": self.deaths, "starting": bool(self.items)}
@@ -105,9 +107,7 @@ class Nursery:
                 self._bury(pid, status=status)
 
     def _wake(self, pid: int) -> None:
-        from dist_task.conf import conf
-
-        if pid in self.stopped and time.monotonic() - self.stopped[pid] > 2.0 * conf.LEASE_SECONDS:
+        if pid in self.stopped and time.monotonic() - self.stopped[pid] > self.wake_after:
             del self.stopped[pid]
             os.kill(pid, signal.SIGCONT)
 
@@ -138,7 +138,8 @@ class Nursery:
             time.sleep(LOOK_SECONDS)
         for pid in self.drains:
             os.kill(pid, signal.SIGKILL)
-        self._reap()
+        while self.drains:
+            self._reap()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Call:
 class StepService:
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.slow_seconds = SLOW_SECONDS
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -62,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         attempt = int(self.headers["X-Dist-Task-Attempt"])
         status = self._status(attempt)
         if self.path == "/slow":
-            time.sleep(SLOW_SECONDS)
+            time.sleep(self.service.slow_seconds)
         self.service.calls.append(
             Call(
                 self.path,

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from dist_task.engine.start import StartRequest, start
 from flows.models import Flow
 
 AUTO = {"strategy": "auto", "max_attempts": 60, "interval": 0.05}
@@ -19,10 +20,11 @@ class Kind:
     tasks: list[dict[str, Any]]
     end: str
     manual: frozenset[str] = field(default=frozenset())
+    few_attempts: bool = False
 
     @property
     def may_fail(self) -> bool:
-        return bool(self.manual)
+        return bool(self.manual) or self.few_attempts
 
 
 def kinds(url: str) -> list[Kind]:
@@ -41,6 +43,7 @@ def kinds(url: str) -> list[Kind]:
         Kind("flaky", [http("a", "/flaky"), http("b", "/flaky", "a")], end="success"),
         Kind("lost", [http("a", "/lost"), http("b", "/ok", "a")], end="success"),
         Kind("slow", [http("a", "/slow"), http("b", "/slow"), http("c", "/ok", "a", "b")], end="success"),
+        Kind("killer", [http("k", retry={**AUTO, "max_attempts": 2})], end="success", few_attempts=True),
         Kind("noop", [{"id": "a", "type": "noop", "retry": AUTO}], end="success"),
         Kind(
             "manual",
@@ -62,3 +65,11 @@ def post(kind: Kind) -> Flow:
         task_definitions={},
         create_user="campaign",
     )
+
+
+def poison() -> None:
+    """Transactions whose definition cannot be read: they are put aside and delay nobody."""
+    flow = post(Kind("poison", [{"id": "a", "type": "noop"}], end=""))
+    Flow.objects.filter(pk=flow.pk).update(definition="not json")
+    for number in range(5):
+        start(StartRequest(f"poison-{number}", flow.pk, {}))

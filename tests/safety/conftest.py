@@ -91,7 +91,10 @@ class Scene:
         self.nursery.ask(do="stop")
         return self.judge()
 
-    def begin(self, points: str = "", *, drains: int = 2, repeat: int = 1, only: str = "") -> None:
+    def begin(
+        self, points: str = "", *, drains: int = 2, repeat: int = 1, only: str = "", wake_after: float = 3.0
+    ) -> None:
+        """A stopped drain is woken after `wake_after` seconds: by default, two leases."""
         self.file.unlink(missing_ok=True)
         items = []
         for kind in kinds(self.service.url):
@@ -102,11 +105,12 @@ class Scene:
                 instance_id = f"{kind.name}_{next(counter)}"
                 self.started[instance_id] = kind
                 items.append((instance_id, flow.pk))
-        self.nursery.ask(do="start", points=points, file=str(self.file), drains=drains, items=items)
+        file = str(self.file)
+        self.nursery.ask(do="start", points=points, file=file, drains=drains, items=items, wake_after=wake_after)
 
-    def await_ends(self) -> None:
+    def await_ends(self, *, seconds: float = WIDE_SECONDS) -> None:
         try:
-            wait_for(lambda: self.ended == len(self.started), seconds=WIDE_SECONDS)
+            wait_for(lambda: self.ended == len(self.started), seconds=seconds)
         except AssertionError:
             left = Transaction.objects.unfinished().values_list("instance_id", "status", "owner", "wake_at")
             self.problems.append(f"no end: {list(left)}")

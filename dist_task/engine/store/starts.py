@@ -32,18 +32,7 @@ class Existing:
 def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str) -> bool:
     """Inserts a due transaction of an active flow and counts it. False: no such flow, or the instance_id is taken."""
     cursor.execute(
-        _WAIT_LESS
-        + """
-        WITH started AS (
-            INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
-            SELECT %(id)s, id, %(params)s::jsonb, %(actor)s FROM flows_flow
-            WHERE id = %(flow)s AND is_active AND deleted_at IS NULL
-            ON CONFLICT (instance_id) DO NOTHING
-            RETURNING flow_id, created_at
-        )
-        INSERT INTO dist_task_statdelta (flow_id, bucket, created)
-        SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
-        """,  # noqa: S608  # constant text
+        _WAIT_LESS + _INSERT_ONE,
         {
             "id": instance_id,
             "params": dumps(params),
@@ -73,6 +62,17 @@ def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST
 
 # Sent together with the statement that follows: one round trip, and one database transaction that it ends with.
 _WAIT_LESS = "SELECT set_config('lock_timeout', %(most_wait)s, true);"
+_INSERT_ONE = """
+    WITH started AS (
+        INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
+        SELECT %(id)s, id, %(params)s::jsonb, %(actor)s FROM flows_flow
+        WHERE id = %(flow)s AND is_active AND deleted_at IS NULL
+        ON CONFLICT (instance_id) DO NOTHING
+        RETURNING flow_id, created_at
+    )
+    INSERT INTO dist_task_statdelta (flow_id, bucket, created)
+    SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
+"""
 _INSERT_MANY = """
     WITH started AS (
         INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)

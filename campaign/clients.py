@@ -1,0 +1,66 @@
+"""Clients that start transactions, ask again when they were not answered, and now and then ask twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from dist_task.engine.start import StartRequest, start
+from dist_task.errors import DatabaseUnavailable
+from flows.models import Flow
+
+from .workload import Kind
+
+PAUSE_SECONDS = 0.04
+
+
+class Clients:
+    def __init__(self, *, flows: list[tuple[Kind, Flow]], seed: int, threads: int = 3) -> None:
+        self.started: dict[str, Kind] = {}
+        self.seen: Counter[str] = Counter()
+        self._flows, self._stop = flows, threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(random.Random(f"{seed}/{number}"), number), daemon=True)
+            for number in range(threads)
+        ]
+
+    def begin(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """After the last one has its answer."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, dice: random.Random, number: int) -> None:
+        count = 0
+        while not self._stop.is_set():
+            kind, flow = dice.choice(self._flows)
+            instance_id = f"{kind.name}-{number}-{count}"
+            self._answered(instance_id, flow=flow)
+            self.started[instance_id] = kind
+            if dice.random() < 0.1:
+                self._answered(instance_id, flow=flow)
+            count += 1
+            time.sleep(PAUSE_SECONDS)
+        connection.close()
+
+    def _answered(self, instance_id: str, *, flow: Flow) -> None:
+        while True:
+            try:
+                created = start(StartRequest(instance_id, flow.pk, {})).created
+            except (DatabaseError, DatabaseUnavailable):
+                self.seen["start_not_answered"] += 1
+                connection.close()
+                time.sleep(0.1)
+            else:
+                self.seen["start"] += created
+                self.seen["duplicate_start"] += not created
+                return
