@@ -114,7 +114,7 @@ class Committer(threading.Thread):
             results = self._surely(
                 partial(batch.record, worker_id=self._worker_id, number=number, writes=writes), is_atomic=False
             )
-        except psycopg2.Error as error:
+        except Exception as error:  # whatever it is: without this thread the worker would hold all and write nothing
             if len(jobs) == 1:
                 self._answer_error(jobs[0], error=error)
                 return
@@ -129,7 +129,7 @@ class Committer(threading.Thread):
     def _answer_request(self, job: _Job, *, request: Request) -> None:
         try:
             result = self._surely(request, is_atomic=job.is_atomic)
-        except psycopg2.Error as error:
+        except Exception as error:  # as above
             self._answer_error(job, error=error)
         else:
             if not self._abandoned:
@@ -157,7 +157,7 @@ class Committer(threading.Thread):
                 result = work(cursor)
                 if is_atomic:
                     cursor.execute("COMMIT")
-            except psycopg2.DatabaseError:
+            except Exception:
                 if is_atomic and not self._connection.closed:
                     cursor.execute("ROLLBACK")
                 raise

@@ -29,7 +29,7 @@ SHORT = [case for case in MATRIX if case[1] == 1 and case[2] == "kill"] + [
 def test_the_workload_passes_every_point(scene: Scene) -> None:
     """What it does not pass is passed by a fault only."""
     assert scene.run(repeat=2) == []
-    assert set(POINTS) - set(scene.hits) <= {"taken_back"}
+    assert set(POINTS) - set(scene.hits) <= {"taken_back", "finish"}, "these take a fault, or a person"
 
 
 @pytest.mark.parametrize(("point", "n", "action"), SHORT)
