@@ -14,6 +14,7 @@ import psycopg2
 
 from dist_task.database import connect
 from dist_task.embedded.layout import Layout
+from dist_task.engine.store import leases
 from dist_task.errors import DatabaseUnavailable
 
 from .clusters import RunningCluster, one_of, strike, wake_later
@@ -28,6 +29,7 @@ WEIGHTS = {
     "cut_connections": 4,
     "restart_database": 2,
     "lock_table": 2,
+    "expire_lease": 4,
 }
 
 
@@ -102,6 +104,15 @@ class Faults:
             cursor.execute("LOCK TABLE transactions_transaction IN ACCESS EXCLUSIVE MODE")
             time.sleep(self._dice.uniform(0.5, 2.5))
             return True
+
+    def _expire_lease(self) -> bool:
+        """A living worker is taken for dead, as by a jump of the clock: its results come too late."""
+        with closing(connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM dist_task_worker WHERE lease_until > clock_timestamp() ORDER BY id")
+            worker_id = one_of([row[0] for row in cursor.fetchall()], dice=self._dice)
+            taken = 0 if worker_id is None else leases.retire(cursor, worker_id=worker_id)
+            connection.commit()
+            return bool(taken)
 
     def _later(self, work: object) -> None:
         thread = threading.Thread(target=work, daemon=True)  # type: ignore[arg-type]

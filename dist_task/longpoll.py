@@ -38,6 +38,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MOST_SECONDS = 30
 TICK_SECONDS = 0.05
+QUICK_TICK_SECONDS = 0.005
+QUICK_SECONDS = 0.2
+"""So long after somebody began to wait it is asked more often: most transactions end soon after their start."""
 ASKED = b"x-dist-task-wait"
 """On the response to the first call: which transaction, and how long. Never sent to a client."""
 OFFERED = b"x-dist-task-longpoll"
@@ -156,6 +159,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        self._newest_at = 0.0
         self._loop: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longpoll")
         self._connection: RawConnection | None = None
@@ -164,6 +168,7 @@ class Watcher:
         """False when the client went away; True when the transaction is final or the time is over."""
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(transaction_id, set()).add(finished)
+        self._newest_at = time.monotonic()
         self._ensure_running()
         leaving = asyncio.ensure_future(disconnected(gone))
         try:
@@ -191,7 +196,8 @@ class Watcher:
         while self._waiting:
             for transaction_id in await run(self._thread, self._finished, list(self._waiting)):
                 self._wake(transaction_id)
-            await asyncio.sleep(TICK_SECONDS)
+            is_new = time.monotonic() - self._newest_at < QUICK_SECONDS
+            await asyncio.sleep(QUICK_TICK_SECONDS if is_new else TICK_SECONDS)
             if not self._waiting:
                 await run(self._thread, self._close)  # somebody may have come meanwhile: the loop looks again
 

@@ -86,7 +86,6 @@ class TaskRun(models.Model):
 
 
 class LogEvent(models.TextChoices):
-    STARTED = "started", _("transaction started")
     SUCCEEDED = "succeeded", _("attempt succeeded")
     FAILED = "failed", _("attempt failed")
     UNKNOWN = "unknown", _("attempt without a definite answer")
@@ -96,7 +95,6 @@ class LogEvent(models.TextChoices):
     RETRIED = "retried", _("retry asked for")
     HANDLED = "handled", _("exception handled")
     CANCELLED = "cancelled", _("cancel asked for")
-    FINISHED = "finished", _("transaction finished")
     RESCUED = "rescued", _("taken from a dead worker")
     PARKED = "parked", _("put aside after an error of the engine")
 

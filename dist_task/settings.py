@@ -250,5 +250,6 @@ LOGGING = {
         "django_q": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},  # what a client did wrong is told to the client
     },
 }

@@ -14,13 +14,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import psycopg2
 
 from dist_task import failpoints
+from dist_task.conf import conf
 from dist_task.database import connect
 from dist_task.errors import DatabaseUnavailable
 
@@ -30,8 +31,6 @@ from .store.batch import Write
 logger = logging.getLogger(__name__)
 
 MOST_WRITES = 256
-LOCK_TIMEOUT = "5s"
-STATEMENT_TIMEOUT = "30s"
 LONGEST_PAUSE_SECONDS = 1.0
 UNREACHABLE = (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseUnavailable)
 
@@ -67,6 +66,12 @@ class Committer(threading.Thread):
         self._abandoned = False
         self._connection: Any = None
         self._batches = 0
+        self._timeouts = {
+            "lock_timeout": "5s",
+            "statement_timeout": "30s",
+            # A worker frozen in a database transaction holds its own row, which a rescuer needs.
+            "idle_in_transaction_session_timeout": f"{conf.LEASE_SECONDS:.0f}s",
+        }
 
     def submit(self, work: Write | Request, *, is_atomic: bool = False) -> asyncio.Future[Any]:
         """The future's result is a `Written`, or what the request returned; `is_atomic`: in a database transaction."""
@@ -93,6 +98,8 @@ class Committer(threading.Thread):
             for job in jobs:
                 if not isinstance(job.work, Write):
                     self._answer_request(job, request=job.work)
+        if self._abandoned:
+            self._leave_last_words()
         if self._connection is not None:
             self._connection.close()
 
@@ -103,6 +110,22 @@ class Committer(threading.Thread):
             if self._abandoned:
                 return []
             return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_WRITES))]
+
+    def _leave_last_words(self) -> None:
+        """What ended before the lease was lost: known results where nobody took over yet, else a trace in the log."""
+        writes = [
+            replace(job.work, begun=[], finish=None, release=False)
+            for job in self._jobs
+            if isinstance(job.work, Write) and job.work.ended
+        ]
+        if not writes:
+            return
+        number = self._batches + 1
+        try:
+            record = partial(batch.record, worker_id=self._worker_id, number=number, writes=writes)
+            self._once(record, is_atomic=False)
+        except Exception as error:  # there is no second try: whoever took over treats these attempts as lost
+            logger.warning("Results under a lost lease could not be written: %s", error)
 
     def _record(self, jobs: list[_Job]) -> None:
         """Commits writes together; where the database refuses what one of them holds, halves until it is alone."""
@@ -168,10 +191,8 @@ class Committer(threading.Thread):
         if self._connection is None:
             connection = connect(autocommit=True)
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
-                    (LOCK_TIMEOUT, STATEMENT_TIMEOUT),
-                )
+                for name, value in self._timeouts.items():
+                    cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
                 batch.prepare(cursor)
             self._connection = connection
         return self._connection

@@ -160,6 +160,8 @@ class Hand:
         elif written.stale:
             self._give_back(write)
             self._reload()
+        elif write.release and self._touched:
+            self._reload()
         elif write.release:
             self._cancel_timer()
             self._desk.let_go(self)
@@ -311,22 +313,12 @@ def _ended(
     """The row of an ended attempt."""
     seen = None if isinstance(result, outcomes.WorkerLost) else result
     request, response = (seen.request, seen.response) if seen else (None, None)
+    common = partial(Ended, run.task_id, attempt=run.attempt, request=request, response=response)
     if isinstance(outcome, outcomes.Succeeded):
-        event = LogEvent.SUCCEEDED
-        return Ended(
-            run.task_id,
-            attempt=run.attempt,
-            status=RunStatus.SUCCESS,
-            event=event,
-            output=outcome.output,
-            request=request,
-            response=response,
-        )
+        return common(status=RunStatus.SUCCESS, event=LogEvent.SUCCEEDED, output=outcome.output)
     failure = outcome.failure
     delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
-    return Ended(
-        run.task_id,
-        attempt=run.attempt,
+    return common(
         status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
         event=_event(result, failure=failure),
         delay_seconds=delay,
@@ -336,8 +328,6 @@ def _ended(
         fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=run.task_id, failure=failure),
         task_name=spec.name,
         maybe_executed=failure.maybe_executed,
-        request=request,
-        response=response,
     )
 
 

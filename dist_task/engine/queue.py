@@ -57,6 +57,11 @@ class DrainCluster:
         self._missing_since: float | None = None
         self._asked_at = 0.0
 
+    @property
+    def size(self) -> int:
+        """How many workers it runs."""
+        return int(Conf.WORKERS)
+
     def run(self) -> int:
         """Returns the exit code."""
         Conf.CLUSTER_NAME = self.name

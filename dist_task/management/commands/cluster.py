@@ -14,6 +14,9 @@ class Command(BaseCommand):
     help = "Runs a cluster of workers until SIGTERM or Ctrl-C; exits with 70 when it hangs and must be started anew."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        code = DrainCluster().run()
+        cluster = DrainCluster()
+        self.stdout.write(f"cluster {cluster.name} starts {cluster.size} workers; Ctrl-C or SIGTERM ends it")
+        self.stdout.flush()
+        code = cluster.run()
         if code:
             sys.exit(code)
