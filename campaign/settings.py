@@ -12,7 +12,6 @@ if name := os.environ.get("CAMPAIGN_DATABASE"):
 DIST_TASK = {
     **DIST_TASK,
     "LEASE_SECONDS": float(os.environ.get("CAMPAIGN_LEASE_SECONDS", "1.5")),
-    "RENEW_SECONDS": 0.3,
     "STOP_GRACE_SECONDS": 3.0,
     "POLL_SECONDS": 0.3,
 }

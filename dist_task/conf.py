@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 
@@ -19,7 +20,6 @@ class Conf:
         "dist_task.executors.noop.NoopExecutor",
     )
     LEASE_SECONDS: float = 15.0
-    RENEW_SECONDS: float = 3.0
     STOP_GRACE_SECONDS: float = 6.0
     DRAIN_SECONDS: float = 600.0
     POLL_SECONDS: float = 1.0
@@ -27,7 +27,6 @@ class Conf:
     CLAIM_BATCH: int = 64
     SLOTS_PER_TARGET: int = 64
     SLOTS_PER_TRANSACTION: int = 32
-    SUSPECT_DEATHS: int = 1
     MAX_BODY_BYTES: int = 1_048_576
     MAX_RESPONSE_BYTES: int = 1_048_576
     MAX_LOG_BYTES: int = 8_192
@@ -44,8 +43,9 @@ class _CurrentConf:
     @cached_property
     def _values(self) -> Conf:
         given = dict(settings.DIST_TASK)
-        known = {each.name for each in fields(Conf)}
-        return Conf(**{name: value for name, value in given.items() if name in known})
+        if unknown := given.keys() - {each.name for each in fields(Conf)}:
+            raise ImproperlyConfigured(f"settings.DIST_TASK has no {', '.join(sorted(unknown))}")
+        return Conf(**given)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._values, name)

@@ -23,6 +23,9 @@ from .store import leases
 
 logger = logging.getLogger(__name__)
 
+RENEWALS = 5
+"""So many times within its length a lease is renewed: four may fail before it is lost."""
+
 
 class LeaseKeeper(threading.Thread):
     """Registers a worker and keeps its lease while `is_alive` says that the loop still ticks.
@@ -93,7 +96,7 @@ class LeaseKeeper(threading.Thread):
     def _listen(self) -> None:
         """Hears notifications until it is time to renew."""
         connection = self._opened()
-        renew_at = self._held_until - conf.LEASE_SECONDS + conf.RENEW_SECONDS
+        renew_at = self._held_until - conf.LEASE_SECONDS * (1 - 1 / RENEWALS)
         while not self._stopping.is_set() and (left := renew_at - time.monotonic()) > 0:
             if connection.notifies:  # heard just now, or while the lease was being renewed
                 connection.notifies.clear()
