@@ -37,7 +37,7 @@ def test_a_fault_loses_and_repeats_nothing(scene: Scene, point: str, n: int, act
     assert scene.run(f"{point}:{n}:{action}") == []
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.parametrize(("point", "n", "action"), [case for case in MATRIX if case not in SHORT])
 def test_no_fault_loses_or_repeats_anything(scene: Scene, point: str, n: int, action: str) -> None:
     assert scene.run(f"{point}:{n}:{action}") == []
