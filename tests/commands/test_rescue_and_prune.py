@@ -3,7 +3,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from dist_task.models import Worker
 from tests.commands.rows import claim, fail_one, make_flow, make_older, start_one, status_of, succeed_one
 from transactions.models import Transaction
 
@@ -12,7 +14,8 @@ pytestmark = pytest.mark.django_db
 
 def test_rescue_takes_what_a_dead_worker_held(run):
     start_one("a", flow=make_flow())
-    claim("a", lease_seconds=0.001)
+    worker_id, _ = claim("a")
+    Worker.objects.filter(pk=worker_id).update(lease_until=timezone.now() - timedelta(seconds=1))
     assert Transaction.objects.get(instance_id="a").owner is not None
 
     ran = run("rescue")
