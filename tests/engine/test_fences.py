@@ -199,6 +199,21 @@ def test_a_worker_that_loses_its_lease_drops_its_work_and_another_goes_on(start_
     assert len({call.headers["idempotency-key"] for call in service.calls}) == 1
 
 
+def test_a_result_that_comes_after_a_rescue_is_refused_and_logged(worker: WorkerThread, service: Service) -> None:
+    """The worker does not know yet that it was taken for dead."""
+    gate = service.hold("/a")
+    instance_id = begin(make_flow(http("a", service)))
+    service.began["/a"].wait(30)
+
+    report_deaths([stored(instance_id).owner or 0])
+    gate.set()
+
+    fenced = ExecutionLog.objects.filter(transaction__instance_id=instance_id, event="fenced")
+    wait_for(fenced.exists)
+    assert fenced.get().response["status"] == 200, "the call was made, and its answer is kept"
+    assert TaskRun.objects.get(transaction__instance_id=instance_id).status == "running"
+
+
 def test_results_survive_connections_that_are_cut_under_the_worker(worker: WorkerThread, service: Service) -> None:
     gate = service.hold("/a")
     flow = make_flow(http("a", service), http("b", service, "a"))
