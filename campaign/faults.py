@@ -106,13 +106,12 @@ class Faults:
             return True
 
     def _expire_lease(self) -> bool:
-        """A living worker is taken for dead, as by a jump of the clock: its results come too late."""
+        """Living workers are taken for dead, as by a jump of the clock: their results come too late."""
         with closing(connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT DISTINCT owner FROM transactions_transaction WHERE owner IS NOT NULL ORDER BY owner")
-            worker_id = one_of([row[0] for row in cursor.fetchall()], dice=self._dice)
-            taken = 0 if worker_id is None else leases.retire(cursor, worker_id=worker_id)
+            taken = [leases.retire(cursor, worker_id=row[0]) for row in cursor.fetchall()]
             connection.commit()
-            return bool(taken)
+            return any(taken)
 
     def _later(self, work: object) -> None:
         thread = threading.Thread(target=work, daemon=True)  # type: ignore[arg-type]

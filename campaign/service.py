@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
