@@ -24,11 +24,11 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from dist_task.conf import conf
+from dist_task.engine.operate import LONGEST_REMARK
 from dist_task.payload import CONTROL, check_strict
 from dist_task.problems import InvalidValue, shown
 
 LONGEST_INTEGER = 1000  # digits; Python refuses to read more than 4,300
-LONGEST_REMARK = 2_000
 
 
 class StrictJSONParser(JSONParser):

@@ -21,8 +21,6 @@ from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, so
 from .counts import COLUMN_OF_STATUS
 from .record_sql import RECORD
 
-RunKey = tuple[str, str, int]  # task id, direction, item
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -45,10 +43,6 @@ class Ended:
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
 
-    @property
-    def key(self) -> RunKey:
-        return (self.task_id, self.op, self.item)
-
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -60,10 +54,6 @@ class Begun:
     input: Any
     op: str = "action"
     item: int = -1
-
-    @property
-    def key(self) -> RunKey:
-        return (self.task_id, self.op, self.item)
 
 
 @dataclass(slots=True)
