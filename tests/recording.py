@@ -13,7 +13,8 @@ def record(*writes: Write, worker_id: int) -> list[Written]:
     """The worker's next batch."""
     number = Worker.objects.get(pk=worker_id).batch + 1
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_prepared_statements WHERE name = 'record_batch'")
-        if cursor.fetchone() is None:
+        cursor.execute("SELECT to_regproc('pg_temp.record_batch')")
+        if cursor.fetchone()[0] is None:
+            cursor.execute("DEALLOCATE ALL")  # the function goes with a test's rollback, the prepared call stays
             batch.prepare(cursor)
         return batch.record(cursor, worker_id=worker_id, number=number, writes=writes)

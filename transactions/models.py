@@ -28,8 +28,10 @@ class Transaction(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    instance_id = models.CharField(_("instance id"), max_length=64, unique=True)
-    flow = models.ForeignKey(Flow, on_delete=models.PROTECT, related_name="transactions", verbose_name=_("flow"))
+    instance_id = models.CharField(_("instance id"), max_length=64, db_collation="C")
+    flow = models.ForeignKey(
+        Flow, on_delete=models.PROTECT, related_name="transactions", verbose_name=_("flow"), db_index=False
+    )
     status = models.CharField(
         _("status"),
         max_length=10,
@@ -70,12 +72,18 @@ class Transaction(models.Model):
             models.Index(fields=["wake_at"], name="transaction_due", condition=Q(wake_at__isnull=False)),
             # rescue and release: rows of one owner (engine/store.py)
             models.Index(fields=["owner"], name="transaction_owner", condition=Q(owner__isnull=False)),
-            # lists: newest of a status, newest of a flow, by time
-            models.Index(fields=["status", "-id"], name="transaction_status_newest"),
+            # lists: newest of a flow, by time, newest of a status (most are successful: the primary key serves those)
+            models.Index(
+                fields=["status", "-id"],
+                name="transaction_status_newest",
+                condition=~Q(status=TransactionStatus.SUCCESS),
+            ),
             models.Index(fields=["flow", "-id"], name="transaction_flow_newest"),
             models.Index(fields=["created_at"], name="transaction_created"),
         )
         constraints = (
+            # not unique=True, which adds an index for prefixes: with the collation C this one finds them, too
+            models.UniqueConstraint(fields=["instance_id"], name="transaction_instance"),
             models.CheckConstraint(
                 name="transaction_final_iff_completed",
                 condition=Q(status__in=FINAL_TRANSACTION, completed_at__isnull=False)

@@ -56,6 +56,14 @@ RULES = (
             WHERE x.flow_id <> t.flow_id OR x.transaction_id <> t.id OR x.task_id <> r.task_id""",
     ),
     Rule(
+        4,
+        name="no_strays",
+        sentence="Every task run and every log entry belongs to a transaction.",
+        sql="""SELECT 'transaction ' || transaction_id AS example
+            FROM (SELECT transaction_id FROM dist_task_taskrun UNION SELECT transaction_id FROM dist_task_executionlog)
+            AS named WHERE NOT EXISTS (SELECT FROM transactions_transaction t WHERE t.id = named.transaction_id)""",
+    ),
+    Rule(
         5,
         name="order",
         sentence="No task starts before all that it depends on has succeeded or was skipped.",

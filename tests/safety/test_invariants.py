@@ -43,11 +43,12 @@ def run_of(instance_id: str, task_id: str) -> str:
 
 PLANTED: dict[str, list[str]] = {
     "one_transaction_per_instance_id": [
-        "ALTER TABLE transactions_transaction DROP CONSTRAINT transactions_transaction_instance_id_key",
+        "ALTER TABLE transactions_transaction DROP CONSTRAINT transaction_instance",
         "DELETE FROM dist_task_statdelta",
         "UPDATE transactions_transaction SET instance_id = 'same'",
     ],
     "run_of_its_flow": [RUN.format("task_id = 'elsewhere'", run_of("good", "c"))],
+    "no_strays": ["UPDATE dist_task_executionlog SET transaction_id = -1 WHERE task_id = 'a'"],
     "exception_of_its_flow": ["UPDATE exceptions_app_exceptionrecord SET task_id = 'other' WHERE task_id = 'b'"],
     "order": [LOG.format("started_at = started_at - interval '1 hour'", "b", "succeeded")],
     "one_success": [COPY_LOG.format("task_id", "attempt", "'succeeded'")],

@@ -1,4 +1,4 @@
-"""Group commit: what many transactions have to write, in one statement.
+"""Group commit: what many transactions have to write, in one call.
 
 The batch's number is the gate: a batch that was committed already, though its answer got lost, does nothing when it is
 sent again. The transactions' rows, locked where this worker still owns them, are the fence: everything is written for
@@ -8,6 +8,7 @@ release only where no verb from outside has raised the revision since it was rea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from dist_task.payload import dumps
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
 from .counts import COLUMN_OF_STATUS
-from .record_sql import RECORD
+from .record_sql import RECORD_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Ended:
     maybe_executed: bool = False
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
+
+    @property
+    def is_eventful(self) -> bool:
+        """It opens, repeats or closes an exception."""
+        return self.status != RunStatus.SUCCESS or self.attempt > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,18 @@ class Written:
 
 def prepare(cursor: Any) -> None:
     """Once per connection. With the joins fixed to indexes a plan of an empty table serves a full one, too."""
-    cursor.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
-    cursor.execute(f"PREPARE record_batch (bigint, bigint, bigint[], jsonb, jsonb, jsonb, boolean) AS {RECORD}")
+    cursor.execute(
+        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+        "SET plan_cache_mode = force_generic_plan"
+    )
+    cursor.execute(RECORD_BATCH)
+    cursor.execute(
+        """
+        PREPARE record_batch (bigint, bigint, bigint[], int[], jsonb, jsonb, bigint[], text[], bigint[], float8[],
+                              boolean, boolean) AS
+        SELECT mine, current, begun FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        """
+    )
 
 
 def record(cursor: Any, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:
@@ -93,30 +109,37 @@ def record(cursor: Any, *, worker_id: int, number: int, writes: Sequence[Write])
     Sent again after it was committed it answers `stale` for all: the caller reads again what became of them.
     """
     failpoints.hit("record.before")
+    ended = [(write, ended) for write in writes for ended in write.ended]
+    finishing = [write for write in writes if write.finish]
+    released = [write for write in writes if write.release and not write.finish]
     cursor.execute(
-        "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s)",
+        "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             worker_id,
             number,
             [write.transaction_id for write in writes],
-            _json([_write_row(write) for write in writes]),
-            _json([_ended_row(write, ended=ended) for write in writes for ended in write.ended]),
+            [write.revision for write in writes],
+            _json([_ended_row(write, ended=each, number=n) for n, (write, each) in enumerate(ended)]),
             _json([_begun_row(write, begun=begun) for write in writes for begun in write.begun]),
+            [write.transaction_id for write in finishing] or None,
+            [write.finish for write in finishing] or None,
+            [write.transaction_id for write in released] or None,
+            [write.wake_in_seconds for write in released] or None,
+            any(each.is_eventful for _write, each in ended),
             failpoints.is_on("unfenced"),
         ),
     )
-    rows = cursor.fetchall()
-    if not rows[0][0]:
+    mine, current, begun = cursor.fetchone()
+    if mine is None:
         return [Written(stale=True) for _ in writes]
-    found = {transaction_id: (is_current, begun) for _, transaction_id, is_current, begun in rows}
-    return [_written(write, found=found.get(write.transaction_id)) for write in writes]
-
-
-def _written(write: Write, *, found: tuple[bool, int] | None) -> Written:
-    if found is None:
-        return Written(fenced=True, stale=True)
-    is_current, begun = found
-    return Written(stale=not is_current or begun != len(write.begun))
+    mine, current, begun = set(mine), set(current or ()), Counter(begun)
+    return [
+        Written(
+            fenced=write.transaction_id not in mine,
+            stale=write.transaction_id not in current or begun[write.transaction_id] != len(write.begun),
+        )
+        for write in writes
+    ]
 
 
 def cancel(cursor: Any, *, worker_id: int, transaction_id: int, revision: int) -> Written:
@@ -192,18 +215,10 @@ def park(cursor: Any, *, worker_id: int, transaction_id: int, message: str, seco
     )
 
 
-def _write_row(write: Write) -> dict[str, Any]:
-    return {
-        "id": write.transaction_id,
-        "revision": write.revision,
-        "finish": write.finish,
-        "release": write.release,
-        "delay": write.wake_in_seconds,
-    }
-
-
-def _ended_row(write: Write, *, ended: Ended) -> dict[str, Any]:
-    return {
+def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
+    """Without what is as it mostly is: the function takes missing members for empty."""
+    row = {
+        "n": number,
         "transaction_id": write.transaction_id,
         "task_id": ended.task_id,
         "op": ended.op,
@@ -212,16 +227,20 @@ def _ended_row(write: Write, *, ended: Ended) -> dict[str, Any]:
         "status": ended.status,
         "event": ended.event,
         "output": _fragment(ended.output),
-        "delay": ended.delay_seconds,
-        "error_code": _fragment(ended.error_code[:100]),
-        "error_message": _fragment(ended.error_message),
-        "outcome": ended.outcome,
-        "fingerprint": ended.fingerprint,
-        "task_name": ended.task_name,
-        "maybe_executed": ended.maybe_executed,
         "request": _fragment(ended.request),
         "response": _fragment(ended.response),
     }
+    if ended.status != RunStatus.SUCCESS:
+        row |= {
+            "delay": ended.delay_seconds,
+            "error_code": _fragment(ended.error_code[:100]),
+            "error_message": _fragment(ended.error_message),
+            "outcome": ended.outcome,
+            "fingerprint": ended.fingerprint,
+            "task_name": ended.task_name,
+            "maybe_executed": ended.maybe_executed,
+        }
+    return row
 
 
 def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
@@ -241,5 +260,5 @@ def _fragment(value: Any) -> Any:
     return None if value is None else orjson.Fragment(dumps(value))
 
 
-def _json(rows: list[dict[str, Any]]) -> str:
-    return orjson.dumps(rows).decode()
+def _json(rows: list[dict[str, Any]]) -> str | None:
+    return orjson.dumps(rows).decode() if rows else None
