@@ -1,0 +1,247 @@
+"""The process that `apart` starts: it makes one attempt after the other, and may die of one.
+
+Frames (length, JSON) come and go over one socket, which it gets as its standard input. It answers READY when it has
+started, and to every request BEGUN and then one answer. What task code prints goes to the standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import faulthandler
+import importlib
+import inspect
+import json
+import logging
+import operator
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import django
+
+from dist_task import failpoints
+from dist_task.errors import ExecutionError, InvalidRequest
+from dist_task.executors.base import Result, TaskCall
+from dist_task.executors.threads import as_result
+from dist_task.payload import dumps
+
+HEADER = struct.Struct(">I")
+MOST_FRAME_BYTES = 32 * 1_048_576
+READY = b"ready"
+BEGUN = b"begun"
+RESULT_FIELDS = tuple(each.name for each in fields(Result))
+ERROR_FIELDS = ("code", "permanent", "unknown", "retry_after_seconds", "request", "response")
+LEFTOVERS_SECONDS = 1.5
+"""So long it waits for threads that tasks have left, before it ends."""
+PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Ends without Python's own end, which would wait for every thread that a task has left."""
+    wire = Wire.from_stdin()
+    _die_with(int(sys.argv[1]))
+    _offer_to_die_first()
+    faulthandler.enable()
+    code = 1
+    try:
+        code = _serve(wire)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        logger.exception("The process of a suspect attempt failed")
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class Wire:
+    """The child's end of the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        os.register_at_fork(after_in_child=connection.close)  # the parent takes its end for our death
+
+    @classmethod
+    def from_stdin(cls) -> Wire:
+        """Takes it away from task code, which reads nothing from its standard input."""
+        wire = cls(socket.socket(fileno=os.dup(0)))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        return wire
+
+    def send(self, frame: bytes) -> None:
+        self._socket.sendall(HEADER.pack(len(frame)) + frame)
+
+    def receive(self) -> bytes:
+        """Empty when the parent has closed its end."""
+        header = self._read(HEADER.size)
+        return self._read(HEADER.unpack(header)[0]) if header else b""
+
+    def _read(self, size: int) -> bytes:
+        read = bytearray()
+        while len(read) < size:
+            part = self._socket.recv(min(size - len(read), 1_048_576))
+            if not part:
+                return b""
+            read += part
+        return bytes(read)
+
+
+def _die_with(parent: int) -> None:
+    """The system kills us when the parent's thread that started us ends; where it does not do that, we look."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    else:
+        threading.Thread(target=watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
+def watch(parent: int) -> None:
+    """Ends this process soon after its parent has ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _offer_to_die_first() -> None:
+    """When memory runs out, Linux shall take this process and not its worker."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        """Not Linux, or not allowed."""
+
+
+def _serve(wire: Wire) -> int:
+    django.setup()
+    attempts = Attempts()
+    wire.send(READY)
+    while request := wire.receive():
+        wire.send(BEGUN)
+        wire.send(attempts.answer(request))
+    attempts.close()
+    return 0
+
+
+class Attempts:
+    """Makes attempts in one event loop, with one instance of each executor."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._executors: dict[str, Any] = {}
+        self._threads = threading.active_count()
+
+    def answer(self, request: bytes) -> bytes:
+        return self._runner.run(self._attempt(json.loads(request)))
+
+    def close(self) -> None:
+        """Gives back connections, and waits a little for threads that tasks have left."""
+        ends_at = time.monotonic() + LEFTOVERS_SECONDS
+        try:
+            self._runner.run(self._close_executors())
+        except Exception:
+            logger.exception("An executor could not be closed")
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(max(ends_at - time.monotonic(), 0.0))
+
+    async def _close_executors(self) -> None:
+        async with asyncio.timeout(LEFTOVERS_SECONDS):
+            for executor in self._executors.values():
+                closing = executor.close()
+                if inspect.isawaitable(closing):
+                    await closing
+
+    async def _attempt(self, request: dict[str, Any]) -> bytes:
+        try:
+            executor = self._executor(request["executor"])
+            result = await _execute(executor, TaskCall(**request["call"]))
+            answer = _encoded(result)
+        except BaseException as error:  # # a task's sys.exit is a failure like others
+            answer = _encode_failure(error)
+        if len(answer) > MOST_FRAME_BYTES:
+            answer = _encode_failure(_unstorable(f"a result of {len(answer)} bytes"))
+        leftovers = threading.active_count() > self._threads or len(asyncio.all_tasks()) > 1
+        return (b"1" if leftovers else b"0") + answer
+
+    def _executor(self, path: str) -> Any:
+        if path not in self._executors:
+            module, _colon, name = path.partition(":")
+            try:
+                self._executors[path] = operator.attrgetter(name)(importlib.import_module(module))()
+            except BaseException as error:
+                message = f"the executor {path} cannot be made in a process of its own: {_told(error)}"
+                raise ExecutionError(message, code="NO_EXECUTOR", permanent=True) from error
+        return self._executors[path]
+
+
+async def _execute(executor: Any, call: TaskCall) -> Result:
+    """A blocking executor blocks nobody here."""
+    failpoints.hit("call.before", call.task_id)
+    found = executor.execute(call)
+    result = as_result(await found if inspect.isawaitable(found) else found)
+    failpoints.hit("call.after", call.task_id)
+    return result
+
+
+def _encoded(result: Result) -> bytes:
+    try:
+        return _encode("result", result, names=RESULT_FIELDS)
+    except Exception as unspeakable:
+        raise _unstorable(_told(unspeakable)) from unspeakable
+
+
+def _encode_failure(error: BaseException) -> bytes:
+    """As the worker takes the same error. Never raises."""
+    try:
+        return _encode("error", _failure(error), names=ERROR_FIELDS)
+    except Exception as unspeakable:  # # a stranger's objects
+        return _encode("error", _unstorable(_told(unspeakable)), names=ERROR_FIELDS)
+
+
+def _failure(error: BaseException) -> ExecutionError:
+    if isinstance(error, ExecutionError):
+        return error
+    if isinstance(error, InvalidRequest):
+        return ExecutionError(str(error), code="INVALID_INPUT", permanent=True)
+    if isinstance(error, TimeoutError):
+        return ExecutionError(str(error) or "the executor gave up waiting", code="TIMEOUT", unknown=True)
+    logger.error("The executor failed", exc_info=error)
+    return ExecutionError(_told(error), code="EXECUTOR_ERROR", unknown=True)
+
+
+def _unstorable(what: str) -> ExecutionError:
+    """The work was done, what it gave cannot be kept: not to be repeated for that."""
+    message = f"The result of this attempt could not be stored: {what}"
+    return ExecutionError(message, code="UNSTORABLE", permanent=True, unknown=True)
+
+
+def _encode(name: str, value: Result | ExecutionError, *, names: tuple[str, ...]) -> bytes:
+    """Each field by the rules of `payload.dumps`, which count its depth from its own root."""
+    found = {each: getattr(value, each) for each in names}
+    if isinstance(value, ExecutionError):
+        found["message"] = str(value)
+    members = ",".join(f'"{each}":{dumps(field)}' for each, field in found.items())
+    return f'{{"{name}":{{{members}}}}}'.encode()
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # # a stranger's __str__
+        return type(error).__name__
+
+
+if __name__ == "__main__":
+    main()
