@@ -309,7 +309,10 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
         return True
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return process.poll() is not None
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # somebody else has waited for it
+        return process.poll() is not None
 
 
 def _how(returncode: int) -> str:

@@ -23,6 +23,7 @@ import threading
 import time
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import django
@@ -51,6 +52,7 @@ def main() -> None:
     wire = Wire.from_stdin()
     _die_with(int(sys.argv[1]))
     _offer_to_die_first()
+    signal.signal(signal.SIGTERM, _leave_that_to_the_worker)
     faulthandler.enable()
     code = 1
     try:
@@ -113,6 +115,10 @@ def watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
+
+
+def _leave_that_to_the_worker(signum: int, frame: FrameType | None) -> None:
+    """Who stops the whole service tells every process of it; attempts have the worker's grace to end."""
 
 
 def _offer_to_die_first() -> None:

@@ -36,7 +36,7 @@ from .base import Executor, Result, TaskCall
 logger = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 2.0
-"""An executor keeps its own deadline; this much later a coroutine is cancelled."""
+"""An executor keeps its own deadline; this much later the worker begins to give up on it."""
 OVERTIME_SECONDS = 30.0
 """So much longer a thread is waited for, since a retry beside it would do the work twice."""
 MOST_THREADS = 32
@@ -54,20 +54,31 @@ class BlockingExecutor(Protocol):
 
 
 async def execute(executor: Executor | BlockingExecutor, call: TaskCall) -> Result:
-    """One attempt under its total deadline; what the executor raises is passed on.
+    """One attempt; what the executor raises is passed on.
 
-    A coroutine that is late raises TimeoutError, a thread that is late ExecutionError (TIMEOUT, unknown).
+    A coroutine is awaited as it is, its deadline is the caller's. A blocking one must not be cancelled for its
+    deadline: it keeps by itself to what is promised above, and raises ExecutionError (TIMEOUT, STILL_RUNNING,
+    NO_THREAD).
     """
-    found: object
-    if _blocks(executor):
-        found = await threads().execute(executor, call)
-        if not inspect.isawaitable(found):
-            return as_result(found)
-        _BLOCKS[type(executor)] = False  # a plain function around a coroutine function
-    else:
-        found = executor.execute(call)
+    if not blocks(executor):
+        return as_result(await executor.execute(call))  # type: ignore[misc]  # it is a coroutine function
+    found = await threads().execute(executor, call)
+    if not inspect.isawaitable(found):
+        return as_result(found)
+    _BLOCKS[type(executor)] = False  # a plain function around a coroutine function: known from now on
     async with asyncio.timeout(call.timeout_seconds + MARGIN_SECONDS):
-        return as_result(await found)  # type: ignore[misc]  # what is no awaitable is a TypeError of the executor
+        return as_result(await found)
+
+
+def blocks(executor: Executor | BlockingExecutor) -> bool:
+    """Whether `execute` is a plain function; looked at once for each class."""
+    kind = type(executor)
+    if kind not in _BLOCKS:
+        _BLOCKS[kind] = not inspect.iscoroutinefunction(executor.execute)
+    return _BLOCKS[kind]
+
+
+_BLOCKS: dict[type, bool] = {}
 
 
 async def close(executor: Executor | BlockingExecutor) -> None:
@@ -91,17 +102,6 @@ def ordinary(error: BaseException) -> Exception:
     if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
         return error
     return ExecutionError(f"{type(error).__name__}: {error}", code="EXECUTOR_ERROR", unknown=True)
-
-
-_BLOCKS: dict[type, bool] = {}
-
-
-def _blocks(executor: object) -> bool:
-    """Whether `execute` is a plain function; looked at once for each class."""
-    kind = type(executor)
-    if kind not in _BLOCKS:
-        _BLOCKS[kind] = not inspect.iscoroutinefunction(executor.execute)  # type: ignore[attr-defined]
-    return _BLOCKS[kind]
 
 
 @dataclass(slots=True, eq=False)

@@ -296,6 +296,18 @@ def test_a_child_that_dies_while_idle_costs_nobody_an_attempt() -> None:
     assert first != second
 
 
+def test_who_tells_every_process_to_stop_does_not_end_an_attempt(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+
+    async def scenario(apart: Apart) -> Result:
+        attempt = asyncio.create_task(apart.execute("suspect", call_to("work", seconds=0.5, note=str(path))))
+        await asyncio.to_thread(wait_for, path.exists)
+        os.kill(pid_in(path), signal.SIGTERM)
+        return await attempt
+
+    assert run(scenario).output["pid"] == pid_in(path)
+
+
 def test_a_failpoint_at_the_call_kills_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIST_TASK_FAILPOINTS", "call.before/poison:*:kill")
 

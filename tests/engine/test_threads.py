@@ -263,7 +263,7 @@ def test_those_in_line_begin_in_their_order_and_their_time_counts_from_there(pat
 # Deadlines.
 
 
-def test_a_late_coroutine_is_cancelled(few: Threads) -> None:
+def test_a_coroutine_keeps_the_deadline_of_its_caller(few: Threads) -> None:
     ended = []
 
     async def deed(call: TaskCall) -> Result:
@@ -273,10 +273,26 @@ def test_a_late_coroutine_is_cancelled(few: Threads) -> None:
             ended.append(call.task_id)
         return Result()
 
+    async def scenario() -> None:
+        async with asyncio.timeout(0.05):
+            await execute(Coroutine(deed), call_of(timeout_seconds=0.01))
+
     with pytest.raises(TimeoutError):
-        run(execute(Coroutine(deed), call_of(timeout_seconds=0.05)))
+        run(scenario())
 
     assert ended == ["a"]
+
+
+def test_a_late_coroutine_that_nobody_knew_for_one_is_cancelled(few: Threads) -> None:
+    class Unknown(Wrapped):
+        """Not seen before."""
+
+    async def deed(call: TaskCall) -> Result:
+        await asyncio.sleep(30)
+        return Result()
+
+    with pytest.raises(TimeoutError):
+        run(execute(Unknown(deed), call_of(timeout_seconds=0.05)))
 
 
 def test_a_result_that_comes_a_little_late_is_taken(patient: Threads) -> None:
