@@ -1,82 +1,148 @@
-"""`script/bench`: measures this tree and prints one table."""
+"""Measures this tree, and its peers where asked, and prints one table; all figures go to a JSON file too."""
 
 from __future__ import annotations
 
-import argparse
+import signal
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import sleep
+from types import FrameType
 
 import uvloop
 
+from bench.arguments import Arguments, read_arguments
+from bench.children import StandFailed
 from bench.client import CallFailed
-from bench.disk import durable_write_ms
-from bench.flows import definitions
-from bench.measure import Bench, batch_throughput, create_flows, latency, lateness, throughput
-from bench.memory import memory
-from bench.report import Round, medians, table, write
-from bench.stand import Stand, StandFailed, stand
+from bench.database import database
+from bench.history import fill
+from bench.latency import latency, lateness
+from bench.peers.compare import compare
+from bench.processes import PROC
+from bench.quiet import quiet
+from bench.recovery import KILLS, recovery
+from bench.report import spread, table, write
+from bench.stand import Stand, bench_folder, stand, step_server
+from bench.throughput import Bench, Found, batch_throughput, throughput
 
 SETTLE_SECONDS = 5.0
-WARM_UP = 50
+QUIET_SECONDS = 20.0
+WARM_UP = 100
+WIDE = ("F100", "C100")
 
 
 def main() -> int:
-    arguments = read_arguments()
+    arguments = read_arguments(sys.argv[1:], description=__doc__ or "")
+    signal.signal(signal.SIGTERM, interrupt)
     try:
-        with stand() as place:
-            once = measure_once(place, settle_seconds=0.5 if arguments.quick else SETTLE_SECONDS)
-            rounds = [{**once, **found} for found in measure_rounds(place, arguments=arguments)]
+        if not PROC.is_dir():
+            raise StandFailed("this needs Linux: CPU and memory are read from /proc")
+        rounds = list(measure(arguments))
     except (CallFailed, StandFailed) as error:
         sys.stderr.write(f"script/bench: {error}\n")
         return 1
-    results = medians(rounds)
+    except KeyboardInterrupt:
+        sys.stderr.write("script/bench: interrupted; all that it started has been ended\n")
+        return 130
+    results = spread(rounds)
     sys.stdout.write(table(results))
-    sys.stdout.write(f"written to {write(results, rounds=rounds, arguments=vars(arguments))}\n")
+    sys.stdout.write(f"written to {write(results, rounds=rounds, arguments=arguments)}\n")
     return 0
 
 
-def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
-    parser.add_argument("--flows", type=int, default=3000, help="transactions per throughput run (default 3000)")
-    parser.add_argument("--idle", type=int, default=100, help="transactions one after the other (default 100)")
-    parser.add_argument("--runs", type=int, default=3, help="rounds; the table shows medians (default 3)")
-    parser.add_argument("--quick", action="store_true", help="a smoke run: one round with few transactions")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.flows, arguments.idle, arguments.runs = 50, 5, 1
-    return arguments
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
-def measure_once(place: Stand, *, settle_seconds: float) -> Round:
-    time.sleep(settle_seconds)
-    return {
-        "start": {"second_seconds": place.start_seconds},
-        "disk": {"write_p50_ms": durable_write_ms(place.data)},
-        "memory": memory(root=place.server_pid, data=place.data),
-    }
+def measure(arguments: Arguments) -> Iterator[Found]:
+    """One set of figures per round; what is measured once is in the first one."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(bench_folder())
+        step_port = stack.enter_context(step_server(folder))
+        place = stack.enter_context(stand(folder / "empty", step_port=step_port))
+        once = measure_once(place, arguments=arguments)
+        warm_up(place)
+        full = fill_second(stack, folder, step_port=step_port, arguments=arguments)
+        for number in range(arguments.runs):
+            sys.stderr.write(f"round {number + 1} of {arguments.runs}\n")
+            found = uvloop.run(measure_round(Bench(place, f"r{number}"), arguments=arguments))
+            if full:
+                found |= uvloop.run(measure_history(place, full[0], prefix=f"r{number}", arguments=arguments)) | full[1]
+            if "peers" in arguments.parts:
+                found |= compare(place, prefix=f"r{number}", folder=folder, arguments=arguments)
+            yield {**once, **found}
+            once = {}
 
 
-def measure_rounds(place: Stand, *, arguments: argparse.Namespace) -> list[Round]:
-    flow_ids = uvloop.run(create_flows(place, flows=definitions(step_port=place.step_port)))
-    uvloop.run(throughput(Bench(place, flow_ids, "warm"), flow="W3", count=WARM_UP))
-    rounds = []
-    for number in range(arguments.runs):
-        sys.stderr.write(f"round {number + 1} of {arguments.runs}\n")
-        rounds.append(uvloop.run(measure_round(Bench(place, flow_ids, f"r{number}"), arguments=arguments)))
-    return rounds
+def measure_once(place: Stand, *, arguments: Arguments) -> Found:
+    found: Found = {}
+    if "quiet" in arguments.parts:
+        say("quiet")
+        settle(arguments)
+        found |= quiet(place, seconds=1.0 if arguments.quick else QUIET_SECONDS)
+    if "database" in arguments.parts and not arguments.quick:
+        say("database")
+        counts = {"W3": 1000, "W0": 1000, "P5": 500, "F100": arguments.wide, "C100": arguments.wide}
+        found |= uvloop.run(database(Bench(place, "once"), counts=counts))
+    return found
 
 
-async def measure_round(bench: Bench, *, arguments: argparse.Namespace) -> Round:
-    idle = await latency(bench, flow="W3", count=arguments.idle)
-    late = await lateness(bench)
-    await bench.forget_calls()
-    found = {
-        "W3": await throughput(bench, flow="W3", count=arguments.flows),
-        "W3batch": await batch_throughput(bench, flow="W3", count=arguments.flows),
-        "W0": await throughput(bench, flow="W0", count=arguments.flows),
-        "P5": await throughput(bench, flow="P5", count=arguments.flows),
-    }
-    return {"idle": idle, "late": late, "calls": await bench.calls(), **found}
+def warm_up(place: Stand) -> None:
+    uvloop.run(throughput(Bench(place, "warm"), flow="W3", count=WARM_UP))
+
+
+def settle(arguments: Arguments) -> None:
+    sleep(0.5 if arguments.quick else SETTLE_SECONDS)
+
+
+async def measure_round(bench: Bench, *, arguments: Arguments) -> Found:
+    found: Found = {}
+    if "latency" in arguments.parts:
+        say("latency")
+        found |= await latency(bench, flow="W3", count=arguments.idle)
+    if "lateness" in arguments.parts:
+        say("lateness")
+        found |= await lateness(bench)
+    if "throughput" in arguments.parts:
+        say("throughput")
+        found |= await measure_throughput(bench, arguments=arguments)
+    if "recovery" in arguments.parts:
+        say("recovery")
+        found |= await recovery(bench, kills=1 if arguments.quick else KILLS)
+    return found
+
+
+async def measure_throughput(bench: Bench, *, arguments: Arguments) -> Found:
+    found = await throughput(bench, flow="W3", count=arguments.flows)
+    found |= await batch_throughput(bench, flow="W3", count=arguments.flows)
+    for flow, count in (("W0", arguments.flows), ("P5", arguments.flows), *((wide, arguments.wide) for wide in WIDE)):
+        found |= await throughput(bench, flow=flow, count=count)
+    return found
+
+
+def fill_second(stack: ExitStack, folder: Path, *, step_port: int, arguments: Arguments) -> tuple[Stand, Found] | None:
+    """A second service, whose tables are big."""
+    if "history" not in arguments.parts:
+        return None
+    full = stack.enter_context(stand(folder / "full", step_port=step_port))
+    warm_up(full)
+    return full, fill(full, count=arguments.history)
+
+
+async def measure_history(empty: Stand, full: Stand, *, prefix: str, arguments: Arguments) -> Found:
+    """The same workload on both services in turn: the ratio is of one round."""
+    say("history")
+    found: Found = {}
+    for name, place in (("empty", empty), ("full", full)):
+        measured = await throughput(Bench(place, f"{prefix}-{name}"), flow="W3", count=arguments.flows)
+        found |= {key.replace("W3", f"W3{name}", 1): values for key, values in measured.items()}
+    ratio = found["W3full"]["flows_per_second"] / found["W3empty"]["flows_per_second"]
+    return {**found, "bigtables": {"full_over_empty": ratio}}
+
+
+def say(part: str) -> None:
+    sys.stderr.write(f"  {part}\n")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,19 +10,21 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg2
+import uvloop
 from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class with a lower-case name
 
+from bench.children import REPOSITORY, StandFailed, await_line, child, free_port
+from bench.client import Client
+from bench.processes import Process, tree
+from bench.workloads import definitions
 from dist_task.embedded.layout import DATABASE, SUPERUSER, Layout
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 FIRST_START_SECONDS = 300.0
-STOP_SECONDS = 30.0
-
-
-class StandFailed(Exception):  # noqa: N818  # ends the benchmark with a sentence
-    """The service or the step server did not start."""
+STEP_SECONDS = 30.0
+WORKERS = "SELECT DISTINCT pid FROM dist_task_worker WHERE lease_until > clock_timestamp()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,85 +32,84 @@ class Stand:
     port: int
     step_port: int
     data: Path
-    server_pid: int
+    pid: int
+    flow_ids: dict[str, str]
     start_seconds: float  # of the second start: the first one makes the database
 
+    def processes(self) -> list[Process]:
+        return tree(self.pid, naming=str(self.data))
+
+    def drains(self) -> set[int]:
+        """The ids of the processes that run transactions."""
+        return {int(pid) for (pid,) in self.query(WORKERS)}
+
+    def connect(self, database: str = DATABASE) -> PgConnection:
+        """Beside the users of the embedded server, so that measuring does not keep it alive."""
+        found = psycopg2.connect(**self.database_parameters(database))
+        found.autocommit = True
+        return found
+
+    def database_parameters(self, database: str) -> dict[str, Any]:
+        layout = Layout(self.data)
+        state = layout.state()
+        if state is None:
+            raise StandFailed(f"no embedded database runs in {self.data}")
+        return {
+            "host": state.socket_folder,
+            "user": SUPERUSER,
+            "password": layout.password(),
+            "dbname": database,
+        }
+
+    def query(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())
+
 
 @contextmanager
-def stand() -> Iterator[Stand]:
+def bench_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="dist_task-bench-") as folder:
-        data, port = Path(folder) / "var", free_port()
         Path(folder).chmod(0o711)  # the database's own user has to pass through
-        with running_step_server() as step_port:
-            with running_server(data=data, port=port):
-                pass
-            began = time.monotonic()
-            with running_server(data=data, port=port) as pid:
-                yield Stand(port, step_port, data, pid, time.monotonic() - began)
+        yield Path(folder)
 
 
 @contextmanager
-def running_step_server() -> Iterator[int]:
+def step_server(folder: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "bench.step_server"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ours
-    try:
-        line = await_line(process, containing="listening", seconds=30)
+    with child(command, log=folder / "steps.log", piped=True) as process:
+        line = await_line(process, containing="listening", seconds=STEP_SECONDS)
         yield int(line.split()[-1])
-    finally:
-        stop(process)
+
+
+@contextmanager
+def stand(folder: Path, *, step_port: int) -> Iterator[Stand]:
+    """The service, started for the second time: what a first start does once is not measured."""
+    folder.mkdir(mode=0o711)
+    data, port = folder / "var", free_port()
+    with running_server(data=data, port=port):
+        pass
+    began = time.monotonic()
+    with running_server(data=data, port=port) as pid:
+        seconds = time.monotonic() - began
+        flow_ids = uvloop.run(create_flows(port, flows=definitions(step_port=step_port)))
+        yield Stand(port, step_port, data, pid, flow_ids, seconds)
 
 
 @contextmanager
 def running_server(*, data: Path, port: int) -> Iterator[int]:
-    command = [str(REPOSITORY / "script" / "server"), "--port", str(port), "--data", str(data)]
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    log = (data.parent / "server.log").open("a")
-    with closing(log):
-        process = subprocess.Popen(  # noqa: S603  # our own script
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-        )
-        try:
-            await_line(process, containing="ready http", seconds=FIRST_START_SECONDS)
-            yield process.pid
-        finally:
-            stop(process)
+    command: list[str | Path] = [REPOSITORY / "script" / "server", "--port", str(port), "--data", data]
+    with child(command, log=data.parent / "server.log", environment=_plain_environment(), piped=True) as process:
+        await_line(process, containing="ready http", seconds=FIRST_START_SECONDS)
+        yield process.pid
 
 
-def await_line(process: subprocess.Popen[str], *, containing: str, seconds: float) -> str:
-    assert process.stdout is not None  # noqa: S101  # a pipe was asked for
-    deadline, lines = time.monotonic() + seconds, []
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([process.stdout], [], [], left)[0]:
-            break
-        lines.append(process.stdout.readline())
-        if containing in lines[-1]:
-            return lines[-1]
-        if not lines[-1]:
-            break
-    raise StandFailed(f"no line with {containing!r} came; the last ones were:\n{''.join(lines[-20:])}")
+def _plain_environment() -> dict[str, str]:
+    """Output as it comes; `script/bench` has removed what would change the service."""
+    return {"PYTHONUNBUFFERED": "1", "PATH": os.environ["PATH"]}
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.communicate(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def connect(data: Path) -> PgConnection:
-    """Beside the users of the embedded server, so that measuring does not keep it alive."""
-    layout = Layout(data)
-    state = layout.state()
-    if state is None:
-        raise StandFailed(f"no embedded database runs in {data}")
-    found = psycopg2.connect(host=state.socket_folder, user=SUPERUSER, password=layout.password(), dbname=DATABASE)
-    found.autocommit = True
-    return found
+async def create_flows(port: int, *, flows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    with closing(Client(port=port)) as client:
+        answers = {name: await client.call("POST", "/api/v1/flows", body=flow) for name, flow in flows.items()}
+    return {name: answer["data"]["id"] for name, answer in answers.items()}

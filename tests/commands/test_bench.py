@@ -1,35 +1,47 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from bench.memory import tree
-from bench.report import medians
-from bench.step_server import Seen, Steps, header
+from bench.arguments import MEASURED, read_arguments
+from bench.client import CallFailed, Client, post_all, request
+from bench.peers import NAMES
+from bench.peers.compare import OURS, OURS_BATCH, ratios
+from bench.peers.registry import PEERS
+from bench.processes import Process, cpu_by_kind, kind_of, memory_of, tree
+from bench.recovery import Call, judge
+from bench.report import Spread, spread
+from bench.step_server import INSTANCE, KEY, Seen, Steps, header
+from bench.workloads import CALLS, TASKS, definitions
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
-def test_medians_are_taken_value_by_value():
-    rounds = [{"W3": {"a": 1.0, "b": 9.0}}, {"W3": {"a": 5.0, "b": 7.0}}, {"W3": {"a": 3.0, "b": 8.0}}]
+def test_medians_and_ranges_are_taken_value_by_value():
+    rounds = [{"W3": {"a": 1.0, "b": 9.0}}, {"W3": {"a": 5.0, "b": 7.0}}, {"W3": {"a": 3.0}}]
 
-    assert medians(rounds) == {"W3": {"a": 3.0, "b": 8.0}}
+    assert spread(rounds) == {"W3": {"a": Spread(3.0, 1.0, 5.0), "b": Spread(8.0, 7.0, 9.0)}}
 
 
 @pytest.mark.parametrize(
-    ("head", "value"),
+    ("head", "name", "value"),
     [
-        (b"POST /step HTTP/1.1\r\nIdempotency-Key: abc", b"abc"),
-        (b"POST /step HTTP/1.1\r\nidempotency-key:abc\r\nHost: x", b"abc"),
-        (b"POST /step HTTP/1.1\r\nHost: x", b""),
+        (b"POST /step HTTP/1.1\r\nIdempotency-Key: abc", KEY, b"abc"),
+        (b"POST /step HTTP/1.1\r\nidempotency-key:abc\r\nHost: x", KEY, b"abc"),
+        (b"POST /step HTTP/1.1\r\nIDEMPOTENCY-KEY:abc\r\nHost: x", KEY, b"abc"),
+        (b"POST /step HTTP/1.1\r\nX-Dist-Task-Instance: i-1\r\nHost: x", INSTANCE, b"i-1"),
+        (b"POST /step HTTP/1.1\r\nHost: x", KEY, b""),
     ],
 )
-def test_headers_are_found_whatever_their_case(head, value):
-    assert header(head, b"idempotency-key") == value
+def test_headers_are_found_whatever_their_case(head, name, value):
+    assert header(head, name) == value
 
 
 def test_the_step_server_refuses_the_first_attempt_of_a_retried_task_only():
@@ -41,25 +53,206 @@ def test_the_step_server_refuses_the_first_attempt_of_a_retried_task_only():
     assert len(steps.seen.late_seconds) == 1
 
 
-def test_the_tree_of_processes_begins_with_its_root(tmp_path):
-    assert os.getpid() in [process.pid for process in tree(root=os.getpid(), data=tmp_path)]
+def with_step_server(talk):
+    """What `talk(port, seen)` gives, beside a step server in the same loop."""
+
+    async def run():
+        seen = Seen()
+        server = await asyncio.get_running_loop().create_server(lambda: Steps(seen), "127.0.0.1", 0)
+        async with server:
+            return await talk(server.sockets[0].getsockname()[1], seen)
+
+    return asyncio.run(run())
+
+
+def test_each_request_is_sent_once_over_all_connections():
+    async def talk(port, seen):
+        await post_all([request("POST", "/step", port=port)] * 40, ports=[port], connections=7)
+        return seen.calls
+
+    assert with_step_server(talk) == 40
+
+
+def test_a_client_reads_one_answer_after_the_other():
+    async def talk(port, seen):
+        client = Client(port=port)
+        answers = [await client.call("POST", "/step", body={"a": 1}), await client.call("GET", "/counts")]
+        client.close()
+        return answers
+
+    first, second = with_step_server(talk)
+
+    assert first == {"ok": True}
+    assert second["calls"] == 1
+
+
+def test_an_answer_that_is_no_success_ends_the_run():
+    async def talk(port, seen):
+        with pytest.raises(CallFailed, match="503"):
+            await post_all([request("POST", "/retry", port=port)], ports=[port], connections=1)
+
+    with_step_server(talk)
+
+
+def test_the_tree_of_processes_begins_with_its_root():
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        found = tree(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert [each.pid for each in found] == [process.pid]
+
+
+def test_memory_is_read_of_a_process_that_lives():
+    found = memory_of(os.getpid())
+
+    assert 0 < found.pss <= found.rss
+
+
+def test_processes_are_told_apart_by_what_they_are():
+    service = [
+        Process(1, 0, "python", "python -m dist_task.supervisor --port 1", 0.1),
+        Process(2, 1, "python", "python manage.py web --port 1", 0.2),
+        Process(3, 1, "python", "python manage.py cluster", 0.3),
+        Process(4, 3, "python", "python manage.py cluster", 0.4),
+        Process(5, 1, "postgres", "postgres: walwriter", 0.5),
+        Process(6, 1, "sh", "sh", 0.6),
+    ]
+
+    assert kind_of(service[0], drains={4}) == "supervisor"
+    assert cpu_by_kind(service, drains={4}) == {
+        "supervisor": 0.1, "web": 0.2, "cluster": 0.3, "drains": 0.4, "postgres": 0.5, "other": 0.6,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("flow", "tasks"), TASKS.items())
+def test_a_workload_has_as_many_tasks_as_its_figures_are_made_with(flow, tasks):
+    made = definitions(step_port=1)[flow]["definition"]["tasks"]
+
+    assert len(made) == tasks
+    assert sum(task["type"] == "http" for task in made) == CALLS[flow]
+
+
+def test_a_kill_is_judged_by_the_calls_of_what_the_dead_worker_held():
+    calls = [
+        Call("a1", "a", 9.0, 9.5),  # recorded
+        Call("a2", "a", 9.9, None),  # in flight when the worker died
+        Call("b1", "b", 9.9, 10.4),  # another worker's
+        Call("b2", "b", 10.5, 10.6),
+        Call("a2", "a", 11.0, 11.1),  # made again
+    ]
+
+    found = judge(calls, killed_at=10.0, held=["a"], steps=5)
+
+    assert found["next_call_seconds"] == pytest.approx(0.5)
+    assert found["next_held_call_seconds"] == pytest.approx(1.0)
+    assert (found["in_flight"], found["in_flight_held"], found["called_held"]) == (2, 1, 2)
+    assert (found["repeated"], found["lost"]) == (1, 1)
+
+
+def test_ratios_are_to_each_peer_and_to_the_fastest_one():
+    found = ratios(
+        {
+            OURS: {"flows_per_second": 1000.0, "idle_p50_ms": 5.0},
+            OURS_BATCH: {"flows_per_second": 2000.0},
+            "peer.A": {"flows_per_second": 400.0, "idle_p50_ms": 10.0},
+            "peer.B": {"flows_per_second": 100.0, "idle_p50_ms": 20.0},
+        }
+    )
+
+    assert found["peer.ratios, one by one"] == {"to_the_fastest": 2.5, "to_A": 2.5, "to_B": 10.0}
+    assert found["peer.ratios, batch"]["to_the_fastest"] == 5.0
+    assert found["peer.ratios, idle p50"] == {"to_the_fastest": 2.0}
+
+
+def test_every_peer_has_a_driver():
+    assert tuple(PEERS) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("given", "parts", "peers"),
+    [
+        ([], MEASURED, ()),
+        (["--only", "recovery,latency"], ("latency", "recovery"), ()),
+        (["--only", "peers"], ("peers",), NAMES),
+        (["--peers"], (*MEASURED, "peers"), NAMES),
+        (["--only", "peers", "--peers", "restate-typescript,restate"], ("peers",), ("restate", "restate-typescript")),
+        (["--history", "5_000"], (*MEASURED, "history"), ()),
+    ],
+)
+def test_parts_can_be_picked(given, parts, peers):
+    found = read_arguments(given, description="")
+
+    assert (found.parts, found.peers) == (parts, peers)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["--flows", "0"], "'0' is not a whole number above 0"),
+        (["--runs", "-1"], "'-1' is not a whole number above 0"),
+        (["--history", "many"], "'many' is not a whole number above 0"),
+        (["--only", "speed"], "'speed' is not one of throughput"),
+        (["--only", "history"], "needs a number of transactions"),
+        (["--only", "quiet", "--history", "10"], "--history is not among the parts"),
+        (["--only", "quiet", "--peers"], "--peers is not among the parts"),
+        (["--peers", "nobody"], "'nobody' is not one of restate"),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+    ],
+)
+def test_bad_arguments_give_a_sentence_and_exit_code_2(given, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        read_arguments(given, description="")
+
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def bench(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [REPOSITORY / "script" / "bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_a_quick_run_measures_everything():
-    done = subprocess.run(
-        [str(REPOSITORY / "script" / "bench"), "--quick"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    process = bench("--quick", "--history", "500")
+    said, errors = process.communicate(timeout=600)
 
-    assert done.returncode == 0, done.stderr
-    written = Path(done.stdout.splitlines()[-1].removeprefix("written to "))
+    assert process.returncode == 0, errors
+    written = Path(said.splitlines()[-1].removeprefix("written to "))
     results = json.loads(written.read_text())["medians"]
     written.unlink()
-    assert results["W3"]["flows_per_second"] > 0
-    assert results["calls"]["repeated"] == 0
+    for flow in (*TASKS, "W3batch", "W3empty", "W3full"):
+        assert results[flow]["flows_per_second"] > 0
+        assert results[flow]["repeated_calls"] == 0
+    assert results["recovery"]["lost"] == 0
+    assert results["idle"]["row_p50_ms"] < results["idle"]["waited_p99_ms"]
     assert results["memory"]["pss_mb"] > results["memory"]["pss_without_postgres_mb"] > 0
+    assert results["history"]["dist_task_taskrun_rows"] >= 1500
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_no_process_behind():
+    process = bench("--quick")
+    line = process.stderr.readline()  # it measures: the service runs
+    started = {each.pid for each in tree(process.pid)}
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+
+    assert line == "  quiet\n"
+    assert len(started) > 5
+    assert process.returncode == 130, errors
+    assert "ended" in errors
+    deadline = time.monotonic() + 20
+    while left := [pid for pid in started if Path(f"/proc/{pid}/exe").exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
