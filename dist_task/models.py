@@ -70,6 +70,7 @@ class TaskRun(models.Model):
         db_default=False,
         help_text=_("An attempt ended without a definite answer, so the work may have been done."),
     )
+    begun_by = models.BigIntegerField(_("worker"), null=True, help_text=_("The worker that began the last attempt."))
     started_at = models.DateTimeField(_("started at"), null=True)
     finished_at = models.DateTimeField(_("finished at"), null=True)
 

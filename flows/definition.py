@@ -78,6 +78,7 @@ class FlowDefinition:
     description: str
     tasks: Mapping[str, TaskSpec]  # as written
     dependents: Mapping[str, tuple[str, ...]]
+    fan_in: Mapping[str, int]  # how many each task waits for
     roots: tuple[str, ...]
     order: tuple[str, ...]  # dependencies first
 
@@ -101,6 +102,7 @@ class FlowDefinition:
             description=description,
             tasks=MappingProxyType({task.id: task for task in tasks}),
             dependents=MappingProxyType(dependents),
+            fan_in=MappingProxyType({task.id: len(task.depends_on) for task in tasks}),
             roots=tuple(task.id for task in tasks if not task.depends_on),
             order=order,
         )

@@ -91,16 +91,15 @@ def task_parameters(spec: "TaskSpec", *, params: Mapping[str, Any] | None) -> di
     """
     params = params or {}
     key = next((key for key in (spec.id, spec.task_name) if key and key in params), None)
-    if key is None:
-        return convert(spec.inputs, {}, path=child_path("params", spec.id)) if spec.inputs else dict(params)
-    own, where = params[key], child_path("params", key)
-    if own is None:
-        own = {}
+    own = {} if key is None or params[key] is None else params[key]
     if not isinstance(own, Mapping):
+        where = child_path("params", key)
         problems = Problems(root=where)
         problems.add(where, _("must be an object: the parameters of task %(task)s"), task=spec.id)
         raise InvalidInput(problems.report())
-    return convert(spec.inputs, own, path=where) if spec.inputs else dict(own)
+    if spec.inputs:
+        return convert(spec.inputs, own, path=child_path("params", key or spec.id))
+    return dict(params if key is None else own)
 
 
 def _read_field(block: Reader) -> Field:

@@ -14,9 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
@@ -25,7 +25,7 @@ from dist_task.conf import conf
 from dist_task.database import connect
 from dist_task.errors import DatabaseUnavailable
 
-from .store import batch
+from .store import batch, session
 from .store.batch import Write
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,14 @@ UNREACHABLE = (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseUnava
 Request = Callable[[Any], Any]
 """Something else to do with the cursor: a claim, a reload. It may be done twice when the connection breaks."""
 
+Reply = Callable[[Any, BaseException | None], object]
+"""Is called in the loop with what came of it, or with why the database refused it."""
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+
+class _Job(NamedTuple):
     work: Write | Request
     is_atomic: bool
-    future: asyncio.Future[Any]
+    reply: Reply
 
 
 class Unstorable(Exception):
@@ -50,7 +52,7 @@ class Unstorable(Exception):
 
 
 class Committer(threading.Thread):
-    """Takes jobs from the event loop, answers through their futures. `abandon` drops what is left.
+    """Takes jobs from the event loop and replies there. `abandon` drops what is left.
 
     `on_reconnect` is called in the loop after a connection broke: a claim may have succeeded whose answer got lost.
     """
@@ -60,6 +62,7 @@ class Committer(threading.Thread):
         self._worker_id = worker_id
         self._loop = loop
         self._on_reconnect = on_reconnect
+        self._outbox: list[_Job] = []
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
         self._ending = False
@@ -73,22 +76,36 @@ class Committer(threading.Thread):
             "idle_in_transaction_session_timeout": f"{conf.LEASE_SECONDS:.0f}s",
         }
 
-    def submit(self, work: Write | Request, *, is_atomic: bool = False) -> asyncio.Future[Any]:
-        """The future's result is a `Written`, or what the request returned; `is_atomic`: in a database transaction."""
-        job = _Job(work, is_atomic=is_atomic, future=self._loop.create_future())
+    def write(self, write: Write, *, reply: Reply) -> None:
+        """The reply is a `Written`. What is submitted in one turn of the loop goes to the thread together."""
+        self._post(_Job(write, is_atomic=False, reply=reply))
+
+    def request(self, work: Request, *, is_atomic: bool = False) -> asyncio.Future[Any]:
+        """The future's result is what `work` returned; `is_atomic`: in a database transaction."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._post(_Job(work, is_atomic=is_atomic, reply=partial(_resolve, future)))
+        return future
+
+    def _post(self, job: _Job) -> None:
+        if not self._outbox:
+            self._loop.call_soon(self._hand_over)
+        self._outbox.append(job)
+
+    def _hand_over(self) -> None:
         with self._ready:
-            self._jobs.append(job)
+            self._jobs.extend(self._outbox)
             self._ready.notify()
-        return job.future
+        self._outbox.clear()
 
     def end(self) -> None:
         """Ends after what was submitted so far."""
+        self._hand_over()
         with self._ready:
             self._ending = True
             self._ready.notify()
 
     def abandon(self) -> None:
-        """The lease is lost: nothing of this worker may be written any more."""
+        """The lease is lost: nothing of this worker may be written any more, but last words."""
         self._abandoned = True
         self.end()
 
@@ -147,7 +164,7 @@ class Committer(threading.Thread):
         else:
             self._batches = number
             if not self._abandoned:
-                self._loop.call_soon_threadsafe(_set_results, jobs, results)
+                self._loop.call_soon_threadsafe(_reply, jobs, results)
 
     def _answer_request(self, job: _Job, *, request: Request) -> None:
         try:
@@ -156,7 +173,7 @@ class Committer(threading.Thread):
             self._answer_error(job, error=error)
         else:
             if not self._abandoned:
-                self._loop.call_soon_threadsafe(_set_results, [job], [result])
+                self._loop.call_soon_threadsafe(_reply, [job], [result])
 
     def _surely(self, work: Request, *, is_atomic: bool) -> Any:
         """What the work returned, once it is committed. Raises only for what the database says about the data."""
@@ -193,7 +210,7 @@ class Committer(threading.Thread):
             with connection.cursor() as cursor:
                 for name, value in self._timeouts.items():
                     cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
-                batch.prepare(cursor)
+                session.prepare(cursor)
             self._connection = connection
         return self._connection
 
@@ -208,15 +225,18 @@ class Committer(threading.Thread):
     def _answer_error(self, job: _Job, *, error: Exception) -> None:
         logger.error("The database refused a write: %s", error)
         if not self._abandoned:
-            self._loop.call_soon_threadsafe(_set_error, job, Unstorable(str(error)))
+            self._loop.call_soon_threadsafe(job.reply, None, Unstorable(str(error)))
 
 
-def _set_results(jobs: list[_Job], results: list[Any]) -> None:
+def _reply(jobs: list[_Job], results: list[Any]) -> None:
     for job, result in zip(jobs, results, strict=True):
-        if not job.future.done():
-            job.future.set_result(result)
+        job.reply(result, None)
 
 
-def _set_error(job: _Job, error: Exception) -> None:
-    if not job.future.done():
-        job.future.set_exception(error)
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

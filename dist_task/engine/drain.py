@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors.base import executors
 from dist_task.states import TransactionStatus
-from flows.definition import FlowDefinition
 from flows.registry_rows import parse_stored
 
-from .committer import Committer, Unstorable
-from .hand import Hand
+from .committer import Committer, Reply, Unstorable
+from .hand import Attempt, Hand
 from .lease import LeaseKeeper
+from .loaded import LoadedFlow, load, openings
 from .slots import Slots
 from .store import batch, claims, counts, leases
 from .store.batch import Write, Written
@@ -37,7 +37,8 @@ TICK_SECONDS = 0.25
 TIDY_SECONDS = 5.0
 PARK_SECONDS = 60.0
 JOIN_SECONDS = 5.0
-MOST_DEFINITIONS = 500
+MOST_FLOWS = 500
+MOST_RECENT_FLOWS = 32
 
 
 def host_name() -> str:
@@ -60,7 +61,9 @@ class Drain:
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
         self._hands: dict[int, Hand] = {}
-        self._definitions: dict[str, FlowDefinition] = {}
+        self._flows: dict[str, LoadedFlow] = {}
+        self._recent: dict[str, LoadedFlow] = {}
+        self._given_up: set[Attempt] = set()
         self._wake = asyncio.Event()
         self._ticked_at = time.monotonic()
         self._next_look = 0.0
@@ -77,8 +80,8 @@ class Drain:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
-        self._worker_id = await asyncio.to_thread(self._lease.register)
-        self._committer = Committer(worker_id=self._worker_id, loop=loop, on_reconnect=self._adopt)
+        self.worker_id = await asyncio.to_thread(self._lease.register)
+        self._committer = Committer(worker_id=self.worker_id, loop=loop, on_reconnect=self._adopt)
         self._committer.start()
         self._lease.watch(
             on_wake=partial(loop.call_soon_threadsafe, self._wake_up),
@@ -99,30 +102,35 @@ class Drain:
 
     # What hands need (see hand.Desk).
 
-    def submit(self, write: Write) -> asyncio.Future[Written]:
-        if write.finish == TransactionStatus.CANCELLED:
-            cancel = partial(
-                batch.cancel,
-                worker_id=self._worker_id,
-                transaction_id=write.transaction_id,
-                revision=write.revision,
-            )
-            return self._committer.submit(cancel, is_atomic=True)
-        return self._committer.submit(write)
+    def submit(self, write: Write, *, hand: Hand) -> None:
+        reply = partial(_tell, hand, write)
+        if write.finish != TransactionStatus.CANCELLED:
+            self._committer.write(write, reply=reply)
+            return
+        cancel = partial(
+            batch.cancel, worker_id=self.worker_id, transaction_id=write.transaction_id, revision=write.revision
+        )
+        self._committer.request(cancel, is_atomic=True).add_done_callback(partial(_tell_of, reply))
 
     def reload(self, hand: Hand) -> None:
-        request = partial(claims.reload, worker_id=self._worker_id, transaction_id=hand.transaction_id)
-        self._committer.submit(request).add_done_callback(partial(self._on_reloaded, hand))
+        request = partial(claims.reload, worker_id=self.worker_id, transaction_id=hand.transaction_id)
+        self._committer.request(request).add_done_callback(partial(self._on_reloaded, hand))
 
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
         self.slots.forget(hand)
         self._wake_up()
 
-    def park(self, hand: Hand, *, error: Exception) -> None:
+    def park(self, hand: Hand, *, error: BaseException) -> None:
         hand.drop()
         self._park(hand.transaction_id, message=f"{type(error).__name__}: {error}")
         self.let_go(hand)
+
+    def give_up(self, attempts: Collection[Attempt]) -> None:
+        self._given_up.update(attempts)
+
+    def was_given_up(self, attempt: Attempt) -> bool:
+        return attempt in self._given_up
 
     # The loop.
 
@@ -139,8 +147,14 @@ class Drain:
         if room <= 0:
             self._next_look = time.monotonic() + conf.POLL_SECONDS
             return
-        request = partial(claims.harvest, worker_id=self._worker_id, limit=room, look_ahead=self._idle)
-        harvest: claims.Harvest = await self._committer.submit(request)
+        request = partial(
+            claims.harvest,
+            worker_id=self.worker_id,
+            limit=room,
+            look_ahead=self._idle,
+            openings=openings(self._recent, slots=self.slots),
+        )
+        harvest: claims.Harvest = await self._committer.request(request)
         if harvest.claimed:
             failpoints.hit("claimed")
         await self._take_all(harvest.claimed, harvest.runs)
@@ -161,41 +175,49 @@ class Drain:
     async def _say_idle(self, idle: bool) -> None:
         if idle != self._idle:
             self._idle = idle
-            await self._committer.submit(partial(leases.set_idle, worker_id=self._worker_id, idle=idle))
+            await self._committer.request(partial(leases.set_idle, worker_id=self.worker_id, idle=idle))
 
     def _take(self, claimed: Claimed, *, runs: list[StoredRun]) -> None:
         if held := self._hands.get(claimed.transaction_id):
             held.touch()
             return
-        definition = self._definitions.get(claimed.flow_id)
+        flow = self._flows.get(claimed.flow_id)
         try:
-            if definition is None:
+            if flow is None:
                 raise LookupError(f"the definition of flow {claimed.flow_id} cannot be read")
-            hand = Hand(claimed, definition=definition, runs=runs, desk=self)
+            hand = Hand(claimed, flow=flow, runs=runs, desk=self)
         except Exception as error:
             logger.exception("Transaction %s cannot be taken up", claimed.instance_id)
             self._park(claimed.transaction_id, message=f"{type(error).__name__}: {error}")
             return
+        self._remember(claimed.flow_id, flow=flow)
         self._hands[claimed.transaction_id] = hand
         hand.advance()
 
+    def _remember(self, flow_id: str, *, flow: LoadedFlow) -> None:
+        """The flows that were met last; claims may open new transactions of these."""
+        self._recent.pop(flow_id, None)
+        self._recent[flow_id] = flow
+        if len(self._recent) > MOST_RECENT_FLOWS:
+            del self._recent[next(iter(self._recent))]
+
     async def _learn(self, flow_ids: set[str]) -> None:
-        """Definitions that were not needed before. Where one does not parse, its transactions are parked."""
-        unknown = sorted(flow_ids - self._definitions.keys())
+        """Flows that were not needed before. Where a definition does not parse, its transactions are parked."""
+        unknown = sorted(flow_ids - self._flows.keys())
         if not unknown:
             return
-        if len(self._definitions) > MOST_DEFINITIONS:
-            self._definitions.clear()
-        found = await self._committer.submit(partial(claims.definitions, flow_ids=unknown))
+        if len(self._flows) > MOST_FLOWS:
+            self._flows.clear()
+        found = await self._committer.request(partial(claims.definitions, flow_ids=unknown))
         for flow_id, (text, pinned) in found.items():
             try:
-                self._definitions[flow_id] = await asyncio.to_thread(parse_stored, text, pinned=pinned)
+                self._flows[flow_id] = await asyncio.to_thread(_load, text, pinned=pinned)
             except Exception:
                 logger.exception("The definition of flow %s cannot be read", flow_id)
 
     def _adopt(self) -> None:
         """A connection broke: what was claimed just then is this worker's, though it was not told."""
-        self._committer.submit(partial(claims.owned, worker_id=self._worker_id)).add_done_callback(self._on_owned)
+        self._committer.request(partial(claims.owned, worker_id=self.worker_id)).add_done_callback(self._on_owned)
 
     def _on_owned(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and not future.exception():
@@ -203,18 +225,21 @@ class Drain:
 
     async def _take_all(self, claimed: list[Claimed], runs: list[StoredRun]) -> None:
         await self._learn({each.flow_id for each in claimed})
+        runs_of: dict[int, list[StoredRun]] = {each.transaction_id: [] for each in claimed}
+        for run in runs:
+            runs_of[run.transaction_id].append(run)
         for each in claimed:
-            self._take(each, runs=[run for run in runs if run.transaction_id == each.transaction_id])
+            self._take(each, runs=runs_of[each.transaction_id])
 
     def _park(self, transaction_id: int, *, message: str) -> None:
         request = partial(
             batch.park,
-            worker_id=self._worker_id,
+            worker_id=self.worker_id,
             transaction_id=transaction_id,
             message=message,
             seconds=PARK_SECONDS,
         )
-        self._committer.submit(request)
+        self._committer.request(request)
 
     def _on_reloaded(self, hand: Hand, future: asyncio.Future[Any]) -> None:
         if future.cancelled() or future.exception() or future.result() is None:
@@ -229,7 +254,7 @@ class Drain:
 
     def _on_lease_lost(self) -> None:
         """Somebody else may have all of it by now: calls are given up, nothing is written."""
-        logger.error("Worker %d lost its lease with %d transactions in hand.", self._worker_id, len(self._hands))
+        logger.error("Worker %d lost its lease with %d transactions in hand.", self.worker_id, len(self._hands))
         self._lost = True
         self._accepting = False
         self._committer.abandon()
@@ -244,7 +269,7 @@ class Drain:
         """Shows that the loop turns, and notices that it shall stop."""
         while True:
             self._ticked_at = time.monotonic()
-            self._on_tick(self._worker_id)
+            self._on_tick(self.worker_id)
             if self._should_stop():
                 self._wake_up()
             await asyncio.sleep(TICK_SECONDS)
@@ -255,7 +280,7 @@ class Drain:
             await asyncio.sleep(TIDY_SECONDS)
             in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
             try:
-                rescued = await self._committer.submit(partial(_tidy, may_rescue=in_contact), is_atomic=True)
+                rescued = await self._committer.request(partial(_tidy, may_rescue=in_contact), is_atomic=True)
             except Unstorable as error:
                 logger.error("Housekeeping failed: %s", error)
             else:
@@ -278,7 +303,7 @@ class Drain:
                 pass
         for hand in self._hands.values():
             hand.drop()
-        await self._committer.submit(partial(leases.retire, worker_id=self._worker_id), is_atomic=True)
+        await self._committer.request(partial(leases.retire, worker_id=self.worker_id), is_atomic=True)
 
     async def _close(self) -> None:
         for task in self._background:
@@ -294,6 +319,23 @@ class Drain:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _load(text: str, *, pinned: dict[str, Any]) -> LoadedFlow:
+    return load(parse_stored(text, pinned=pinned))
+
+
+def _tell(hand: Hand, write: Write, written: Written | None, error: BaseException | None) -> None:
+    if written is not None:
+        hand.written(write, written)
+    elif error is not None:
+        hand.refused(write, error=error)
+
+
+def _tell_of(reply: Reply, future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        error = future.exception()
+        reply(None if error else future.result(), error)
 
 
 def _tidy(cursor: Any, *, may_rescue: bool) -> int:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dist_task.states import SATISFIED_RUN, RunStatus, TransactionStatus
 from flows.definition import FlowDefinition
 
+IN_FLIGHT = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+PENDING, FAILED = RunStatus.PENDING, RunStatus.FAILED
 
-@dataclass(frozen=True, slots=True)
-class RunState:
+
+class RunState(NamedTuple):
     """One task run as planning sees it. `due_at` is on the caller's clock and means something while pending."""
 
     task_id: str
@@ -24,8 +27,7 @@ class RunState:
     due_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Begin attempt number `attempt` of a task."""
 
     task_id: str
@@ -33,15 +35,13 @@ class Start:
     budget: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Nothing can be done before `until` on the caller's clock."""
 
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     status: str
 
 
@@ -64,7 +64,7 @@ class Progress:
     @classmethod
     def of(cls, definition: FlowDefinition, *, runs: Iterable[RunState], cancelling: bool = False) -> Progress:
         progress = cls(definition=definition, cancelling=cancelling)
-        progress._unmet = {task_id: len(task.depends_on) for task_id, task in definition.tasks.items()}
+        progress._unmet = dict(definition.fan_in)
         progress._ready = dict.fromkeys(definition.roots)
         for run in runs:
             progress.see(run)
@@ -77,9 +77,9 @@ class Progress:
         self._ready.pop(task_id, None)
         self._pending.pop(task_id, None)
         self._running.discard(task_id)
-        if run.status in (RunStatus.RUNNING, RunStatus.WAITING):
+        if run.status in IN_FLIGHT:
             self._running.add(task_id)
-        elif run.status == RunStatus.PENDING:
+        elif run.status == PENDING:
             self._pending[task_id] = None
         elif self._satisfies(run) and task_id not in self._satisfied:
             self._satisfied.add(task_id)
@@ -89,10 +89,10 @@ class Progress:
         """What to do now; empty while attempts are in flight and nothing else may start."""
         if self.cancelling:
             return [] if self._running else [Finish(TransactionStatus.CANCELLED)]
-        starts = [self._first_start(task_id) for task_id in self._ready]
+        starts: list[Move] = [self._first_start(task_id) for task_id in self._ready]
         starts += [self._next_start(task_id) for task_id in self._pending if self.runs[task_id].due_at <= now]
         if starts or self._running:
-            return list(starts)
+            return starts
         if self._pending:
             return [Wait(min(self.runs[task_id].due_at for task_id in self._pending))]
         complete = len(self._satisfied) == len(self.definition.tasks)
@@ -101,10 +101,10 @@ class Progress:
     @property
     def next_due_at(self) -> float | None:
         """When the earliest pending run may start, also while others are in flight."""
-        return min((self.runs[task_id].due_at for task_id in self._pending), default=None)
+        return min(self.runs[task_id].due_at for task_id in self._pending) if self._pending else None
 
     def _satisfies(self, run: RunState) -> bool:
-        failed_optional = run.status == RunStatus.FAILED and self.definition.tasks[run.task_id].optional
+        failed_optional = run.status == FAILED and self.definition.tasks[run.task_id].optional
         return run.status in SATISFIED_RUN or failed_optional
 
     def _release_dependents(self, task_id: str) -> None:

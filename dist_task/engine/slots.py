@@ -34,13 +34,18 @@ class Slots:
         """
         if self._transactions[transaction_id] >= self.per_transaction:
             return False
-        if self._used >= self.total or (target and self._targets[target] >= self.per_target):
+        if self.room(target) <= 0:
             self._lines[target][waiting] = None
             return False
         self._used += 1
         self._targets[target] += 1
         self._transactions[transaction_id] += 1
         return True
+
+    def room(self, target: str) -> int:
+        """How many calls to this target may start now."""
+        left = self.total - self._used
+        return min(left, self.per_target - self._targets[target]) if target else left
 
     def give_back(self, *, target: str, transaction_id: int) -> Waiting | None:
         """Returns who should try again now: the next in line for this target, else for any."""

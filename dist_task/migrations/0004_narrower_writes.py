@@ -41,6 +41,13 @@ class Migration(migrations.Migration):
                 to="transactions.transaction",
             ),
         ),
+        migrations.AddField(
+            model_name="taskrun",
+            name="begun_by",
+            field=models.BigIntegerField(
+                help_text="The worker that began the last attempt.", null=True, verbose_name="worker"
+            ),
+        ),
         migrations.RunSQL(
             TASK_RUNS, "ALTER TABLE dist_task_taskrun RESET (fillfactor, autovacuum_vacuum_scale_factor)"
         ),

@@ -13,6 +13,7 @@ from dist_task.engine.store import batch, claims, leases
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
+from tests.recording import claim as take
 from tests.recording import record
 from transactions.models import Transaction
 
@@ -31,7 +32,7 @@ def claim(instance_id: str, *, lease_seconds: float = 15) -> tuple[int, claims.C
     """A worker takes all that is due; its id, and what it holds of this transaction."""
     with connection.cursor() as cursor:
         worker = leases.register(cursor, cluster="t", host="t", pid=1, lease_seconds=lease_seconds)
-        claimed = claims.claim(cursor, worker_id=worker, limit=1_000)
+    claimed = take(worker_id=worker, limit=1_000)
     return worker, next(each for each in claimed if each.instance_id == instance_id)
 
 

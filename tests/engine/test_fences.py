@@ -11,7 +11,7 @@ from django.db import connection
 
 from dist_task.database import connect
 from dist_task.engine.rescue import report_deaths, rescue
-from dist_task.engine.store import batch, claims, counts, leases
+from dist_task.engine.store import batch, claims, counts, leases, session
 from dist_task.engine.store.batch import Begun, Ended, Write, Written
 from dist_task.models import ExecutionLog, StatDelta, StatRollup, TaskRun, Worker
 from exceptions_app.models import ExceptionRecord
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def cursor() -> Iterator[Any]:
     with closing(connect(autocommit=True)) as raw, raw.cursor() as cursor:
-        batch.prepare(cursor)
+        session.prepare(cursor)
         yield cursor
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from dist_task.engine.store import claims, leases
+from dist_task.engine.store import leases
 from dist_task.engine.store.batch import Begun, Ended, Write
 from dist_task.invariants.check import Report, report, verify
 from dist_task.invariants.rules import RULES, Rule
@@ -19,7 +19,7 @@ from tests.engine.conftest import begin, make_flow, service, start_worker, store
 from tests.engine.service import Answer, Service
 from tests.engine.test_transactions_run import http
 from tests.engine.worker import WorkerThread
-from tests.recording import record
+from tests.recording import claim, record
 
 AUTO = {"strategy": "auto", "max_attempts": 2, "interval": 0}
 TASKS = (
@@ -108,7 +108,7 @@ def history(db: None) -> Iterator[Any]:
         worker_id = leases.register(cursor, cluster="", host="", pid=1, lease_seconds=600)
         for instance_id in ("good", "bad", "busy"):
             begin(flow, instance_id=instance_id)
-        claims.claim(cursor, worker_id=worker_id, limit=3)
+        claim(worker_id=worker_id, limit=3)
         begin(flow, instance_id="due")
         for instance_id, what in _story():
             txn = stored(instance_id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,11 +20,9 @@ from dist_task.payload import dumps
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
 from .counts import COLUMN_OF_STATUS
-from .record_sql import RECORD_BATCH
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that ended. `status` is success, failed, or pending with `delay_seconds` until the next attempt."""
 
     task_id: str
@@ -50,8 +48,7 @@ class Ended:
         return self.status != RunStatus.SUCCESS or self.attempt > 1
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """An attempt that may be made once this is committed."""
 
     task_id: str
@@ -75,8 +72,7 @@ class Write:
     wake_in_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What became of a Write.
 
     `fenced`: the transaction is not this worker's any more and nothing was written. `stale`: a verb came in between, or
@@ -85,22 +81,6 @@ class Written:
 
     fenced: bool = False
     stale: bool = False
-
-
-def prepare(cursor: Any) -> None:
-    """Once per connection. With the joins fixed to indexes a plan of an empty table serves a full one, too."""
-    cursor.execute(
-        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-        "SET plan_cache_mode = force_generic_plan"
-    )
-    cursor.execute(RECORD_BATCH)
-    cursor.execute(
-        """
-        PREPARE record_batch (bigint, bigint, bigint[], int[], jsonb, jsonb, bigint[], text[], bigint[], float8[],
-                              boolean, boolean) AS
-        SELECT mine, current, begun FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        """
-    )
 
 
 def record(cursor: Any, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:

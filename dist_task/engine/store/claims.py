@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dist_task import failpoints
 
@@ -11,8 +10,58 @@ DUE_ALREADY_SECONDS = 0.005
 """A run that is due within this is due: the clocks of worker and database are read some time apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+CLAIM = """
+PREPARE claim_due (bigint, int, boolean, jsonb) AS
+WITH me AS MATERIALIZED (
+    SELECT id FROM dist_task_worker WHERE id = $1 AND lease_until > clock_timestamp() FOR KEY SHARE
+), due AS MATERIALIZED (
+    -- statement_timestamp() and not clock_timestamp(): a volatile function cannot bound the scan of an index
+    SELECT t.id, t.started_at IS NULL AND t.revision = 0 AS fresh FROM transactions_transaction t
+    WHERE t.wake_at <= statement_timestamp() AND (t.owner IS NULL OR t.owner = $1) AND EXISTS (SELECT 1 FROM me)
+    ORDER BY t.wake_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE transactions_transaction t
+    SET owner = $1, wake_at = NULL, started_at = COALESCE(t.started_at, statement_timestamp()),
+        status = CASE t.status WHEN 'pending' THEN 'running' ELSE t.status END
+    FROM due WHERE t.id = due.id
+    RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, due.fresh
+), placed AS MATERIALIZED (
+    SELECT taken.*, fresh AND row_number() OVER (PARTITION BY flow_id, fresh) <= ($4 -> flow_id -> 'most')::int
+        AS opened
+    FROM taken
+), begun AS (
+    INSERT INTO dist_task_taskrun
+        (transaction_id, task_id, status, attempt, attempt_budget, input, started_at, begun_by)
+    SELECT placed.id, root.task_id, 'running', 1, root.budget,
+           CASE jsonb_typeof(own.value) WHEN 'object' THEN own.value WHEN 'null' THEN '{}' END,
+           statement_timestamp(), $1
+    FROM placed
+    CROSS JOIN jsonb_to_recordset($4 -> flow_id -> 'roots') AS root(task_id text, task_name text, budget int)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN params ? root.task_id THEN params -> root.task_id
+            WHEN params ? root.task_name THEN params -> root.task_name ELSE params END AS value
+    ) AS own
+    WHERE opened
+)
+SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, fresh, COALESCE(opened, false)
+FROM (SELECT CASE WHEN $3 THEN (
+    SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
+    WHERE wake_at > statement_timestamp() AND owner IS NULL ORDER BY wake_at LIMIT 1
+) END AS due_in) AS ahead LEFT JOIN placed ON true
+"""
+"""$1 the worker, $2 how many at most, $3 whether to say when the next falls due, $4 flow id to `roots`, the tasks that
+a fresh transaction begins with, and `most`, how many transactions may begin so now."""
+
+RUN_COLUMNS = """
+    SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
+           COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
+           CASE WHEN status IN ('pending', 'running') THEN input END, begun_by, error_code
+    FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
+"""
+OWNED = "SELECT id, instance_id, flow_id, revision, params, cancelling, false, false FROM transactions_transaction"
+
+
+class Claimed(NamedTuple):
     transaction_id: int
     instance_id: str
     flow_id: str
@@ -20,10 +69,10 @@ class Claimed:
     params: dict[str, Any]
     cancelling: bool
     fresh: bool  # never claimed before: it has no runs to read
+    opened: bool  # the attempts of the flow's first tasks were begun with the claim
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredRun(NamedTuple):
     transaction_id: int
     task_id: str
     op: str
@@ -33,10 +82,11 @@ class StoredRun:
     budget: int
     due_in_seconds: float
     input: Any
+    begun_by: int | None  # the worker that began the last attempt
+    error_code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Harvest:
+class Harvest(NamedTuple):
     """What one look for work found; `next_due_in_seconds` is None when nothing else is scheduled."""
 
     claimed: list[Claimed]
@@ -44,94 +94,52 @@ class Harvest:
     next_due_in_seconds: float | None
 
 
-def harvest(cursor: Any, *, worker_id: int, limit: int, look_ahead: bool = True) -> Harvest:
+def harvest(
+    cursor: Any, *, worker_id: int, limit: int, look_ahead: bool = True, openings: bytes | None = None
+) -> Harvest:
     """Claims due transactions with their runs; with `look_ahead` it says when the next one falls due."""
     failpoints.hit("claim.before")
-    claimed = claim(cursor, worker_id=worker_id, limit=limit)
+    claimed, next_due = _claim(cursor, worker_id=worker_id, limit=limit, look_ahead=look_ahead, openings=openings)
     if claimed:
         failpoints.hit("claim.after")
     runs = load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed if not each.fresh])
-    next_due = next_due_in_seconds(cursor) if look_ahead and len(claimed) < limit else 0.0
-    return Harvest(claimed, runs, next_due)
+    return Harvest(claimed, runs, next_due if look_ahead and len(claimed) < limit else 0.0)
 
 
 def claim(cursor: Any, *, worker_id: int, limit: int) -> list[Claimed]:
-    """Due transactions become this worker's, if its own lease is alive; those that it holds and a verb touched, too.
+    """Due transactions become this worker's, if its own lease is alive; those that it holds and a verb touched, too."""
+    return _claim(cursor, worker_id=worker_id, limit=limit)[0]
 
-    `statement_timestamp()` and not `clock_timestamp()`: a volatile function cannot bound the scan of an index.
-    """
-    cursor.execute(
-        """
-        WITH me AS MATERIALIZED (
-            SELECT id FROM dist_task_worker
-            WHERE id = %(worker)s AND lease_until > clock_timestamp() FOR KEY SHARE
-        ), due AS MATERIALIZED (
-            SELECT t.id, t.started_at FROM transactions_transaction t
-            WHERE t.wake_at <= statement_timestamp() AND (t.owner IS NULL OR t.owner = %(worker)s)
-              AND EXISTS (SELECT 1 FROM me)
-            ORDER BY t.wake_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-        )
-        UPDATE transactions_transaction t
-        SET owner = %(worker)s, wake_at = NULL, started_at = COALESCE(t.started_at, clock_timestamp()),
-            status = CASE t.status WHEN 'pending' THEN 'running' ELSE t.status END
-        FROM due WHERE t.id = due.id
-        RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, due.started_at IS NULL
-        """,
-        {"worker": worker_id, "limit": limit},
-    )
-    return [Claimed(*row) for row in cursor.fetchall()]
+
+def _claim(
+    cursor: Any, *, worker_id: int, limit: int, look_ahead: bool = False, openings: bytes | None = None
+) -> tuple[list[Claimed], float | None]:
+    """With `openings` (see CLAIM) the first attempts of fresh transactions begin in the same commit."""
+    given = openings.decode() if openings else None
+    cursor.execute("EXECUTE claim_due(%s, %s, %s, %s)", (worker_id, limit, look_ahead, given))
+    rows = cursor.fetchall()
+    return [Claimed(*row[1:]) for row in rows if row[1] is not None], rows[0][0]
 
 
 def load_runs(cursor: Any, *, transaction_ids: list[int]) -> list[StoredRun]:
     if not transaction_ids:
         return []
-    cursor.execute(
-        """
-        SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
-               COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
-               CASE WHEN status IN ('pending', 'running') THEN input END
-        FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
-        """,
-        (transaction_ids,),
-    )
+    cursor.execute(RUN_COLUMNS, (transaction_ids,))
     return [StoredRun(*row) for row in cursor.fetchall()]
 
 
 def reload(cursor: Any, *, worker_id: int, transaction_id: int) -> tuple[Claimed, list[StoredRun]] | None:
     """The present state of a transaction that this worker holds; None when it holds it no longer."""
-    cursor.execute(
-        """
-        SELECT id, instance_id, flow_id, revision, params, cancelling, false
-        FROM transactions_transaction WHERE id = %s AND owner = %s
-        """,
-        (transaction_id, worker_id),
-    )
+    cursor.execute(f"{OWNED} WHERE id = %s AND owner = %s", (transaction_id, worker_id))
     row = cursor.fetchone()
     return (Claimed(*row), load_runs(cursor, transaction_ids=[transaction_id])) if row else None
 
 
 def owned(cursor: Any, *, worker_id: int) -> tuple[list[Claimed], list[StoredRun]]:
     """All that this worker holds: after a lost connection it may hold more than it was told."""
-    cursor.execute(
-        """
-        SELECT id, instance_id, flow_id, revision, params, cancelling, false
-        FROM transactions_transaction WHERE owner = %s
-        """,
-        (worker_id,),
-    )
+    cursor.execute(f"{OWNED} WHERE owner = %s", (worker_id,))
     claimed = [Claimed(*row) for row in cursor.fetchall()]
     return claimed, load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed])
-
-
-def next_due_in_seconds(cursor: Any) -> float | None:
-    cursor.execute(
-        """
-        SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
-        WHERE wake_at IS NOT NULL AND owner IS NULL ORDER BY wake_at LIMIT 1
-        """
-    )
-    row = cursor.fetchone()
-    return row[0] if row else None
 
 
 def definitions(cursor: Any, *, flow_ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -134,15 +134,16 @@ BEGIN = """
     IF begins IS NOT NULL THEN
         WITH marked AS (
             INSERT INTO dist_task_taskrun AS r
-                (transaction_id, task_id, op, item, status, attempt, attempt_budget, input, started_at)
+                (transaction_id, task_id, op, item, status, attempt, attempt_budget, input, started_at,
+                 begun_by)
             SELECT b.transaction_id, b.task_id, b.op, b.item, 'running', b.attempt, b.budget, b.input,
-                   statement_timestamp()
+                   statement_timestamp(), worker
             FROM jsonb_to_recordset(begins) AS b(transaction_id bigint, task_id text, op text, item int, attempt int,
                 budget int, input jsonb)
             WHERE b.transaction_id = ANY(current)
             ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
             SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget,
-                due_at = NULL, started_at = EXCLUDED.started_at
+                due_at = NULL, started_at = EXCLUDED.started_at, begun_by = EXCLUDED.begun_by
             WHERE r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1
             RETURNING r.transaction_id
         ) SELECT array_agg(transaction_id) INTO begun FROM marked;
@@ -176,3 +177,8 @@ END $body$
 """  # noqa: S608  # statuses of ours
 
 RECORD_BATCH = SIGNATURE + GATE + FENCE + LOG_FENCED + END + BEGIN + MOVE_ON
+CALL_RECORD_BATCH = """
+PREPARE record_batch (bigint, bigint, bigint[], int[], jsonb, jsonb, bigint[], text[], bigint[], float8[], boolean,
+                      boolean) AS
+SELECT mine, current, begun FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""

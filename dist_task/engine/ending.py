@@ -1,0 +1,75 @@
+"""What is written of an attempt that has ended: its outcome as a row."""
+
+from __future__ import annotations
+
+from dist_task.errors import ExecutionError
+from dist_task.executors.base import Result
+from dist_task.models import LogEvent
+from dist_task.states import RunStatus
+
+from . import outcome as outcomes
+from .loaded import Step
+from .plan import RunState
+from .store.batch import Ended
+
+Ending = Result | ExecutionError | outcomes.WorkerLost
+UNSTORABLE = "UNSTORABLE"
+
+
+def ended(run: RunState, *, step: Step, result: Ending, flow_name: str) -> Ended:
+    """Decides what the result means. `run` is the attempt as it was in flight."""
+    policy = step.spec.retry
+    outcome = outcomes.decide(policy, attempt=run.attempt - (run.budget - policy.tries), result=result)
+    if isinstance(outcome, outcomes.Succeeded):
+        assert isinstance(result, Result)  # noqa: S101  # nothing else succeeds
+        return Ended(
+            run.task_id,
+            attempt=run.attempt,
+            status=RunStatus.SUCCESS,
+            event=LogEvent.SUCCEEDED,
+            output=outcome.output,
+            request=result.request,
+            response=result.response,
+        )
+    failure = outcome.failure
+    delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
+    seen = None if isinstance(result, outcomes.WorkerLost) else result
+    return Ended(
+        run.task_id,
+        attempt=run.attempt,
+        status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
+        event=_event(result, failure=failure),
+        delay_seconds=delay,
+        error_code=failure.code,
+        error_message=failure.message,
+        outcome=failure.outcome,
+        fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=run.task_id, failure=failure),
+        task_name=step.spec.name,
+        maybe_executed=failure.maybe_executed,
+        request=seen.request if seen else None,
+        response=seen.response if seen else None,
+    )
+
+
+def unstorable(ended: Ended, *, error: BaseException) -> Ended:
+    """The attempt was made, but what it gave cannot be kept."""
+    return Ended(
+        ended.task_id,
+        attempt=ended.attempt,
+        status=RunStatus.FAILED,
+        event=LogEvent.UNKNOWN,
+        op=ended.op,
+        item=ended.item,
+        error_code=UNSTORABLE,
+        error_message=f"The result of this attempt could not be stored: {error}"[:1000],
+        outcome=outcomes.UNKNOWN,
+        fingerprint=ended.fingerprint or "unstorable",
+        task_name=ended.task_name or ended.task_id,
+        maybe_executed=True,
+    )
+
+
+def _event(result: Ending, *, failure: outcomes.Failure) -> LogEvent:
+    if isinstance(result, outcomes.WorkerLost):
+        return LogEvent.WORKER_LOST
+    return LogEvent.UNKNOWN if failure.maybe_executed else LogEvent.FAILED

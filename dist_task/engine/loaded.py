@@ -1,0 +1,70 @@
+"""A flow as a worker holds it: its definition, with what is the same for all calls of a task worked out once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from dist_task.conf import conf
+from dist_task.executors.base import Executor, executors
+from flows.definition import FlowDefinition, TaskSpec
+
+from .slots import Slots
+
+
+class Step(NamedTuple):
+    """`executor` is None where no executor of this worker runs such tasks; `target` is what its caps count."""
+
+    spec: TaskSpec
+    executor: Executor | None
+    target: str
+
+
+class LoadedFlow(NamedTuple):
+    """`opening`: how a claim begins the first tasks, as JSON; None where only Python can tell what they are given."""
+
+    definition: FlowDefinition
+    steps: Mapping[str, Step]
+    targets: Mapping[str, int]  # of the first tasks: how many calls each
+    opening: bytes | None
+
+    def room_to_open(self, slots: Slots) -> int:
+        """How many transactions may begin all their first tasks now."""
+        return min(slots.room(target) // count for target, count in self.targets.items())
+
+
+def load(definition: FlowDefinition) -> LoadedFlow:
+    steps = {task_id: _step(spec) for task_id, spec in definition.tasks.items()}
+    roots = [steps[task_id] for task_id in definition.roots]
+    return LoadedFlow(
+        definition=definition,
+        steps=steps,
+        targets=Counter(root.target for root in roots),
+        opening=_opening([root.spec for root in roots]),
+    )
+
+
+def openings(flows: Mapping[str, LoadedFlow], *, slots: Slots) -> bytes:
+    """What a claim is told of these flows (see claims.CLAIM): flow id to roots and how many may begin."""
+    told: dict[str, Any] = {}
+    for flow_id, flow in flows.items():
+        if flow.opening is not None and (most := flow.room_to_open(slots)) > 0:
+            told[flow_id] = {"most": most, "roots": orjson.Fragment(flow.opening)}
+    return orjson.dumps(told)
+
+
+def _step(spec: TaskSpec) -> Step:
+    executor = executors().get(spec.type)
+    return Step(spec, executor=executor, target=executor.target(spec.config) if executor else "")
+
+
+def _opening(roots: list[TaskSpec]) -> bytes | None:
+    """Input fields are converted in Python, and a wide opening would fill the caps of its transaction."""
+    if not 0 < len(roots) <= conf.SLOTS_PER_TRANSACTION or any(root.inputs for root in roots):
+        return None
+    return orjson.dumps(
+        [{"task_id": root.id, "task_name": root.task_name or None, "budget": root.retry.tries} for root in roots]
+    )
