@@ -82,15 +82,16 @@ def start_many(requests: Sequence[StartRequest], *, actor: str = "") -> list[Sta
     wanted = _first_of_each(requests)
     with transaction.atomic(), connection.cursor() as cursor:
         rows = [_row(each, actor=actor) for each in wanted.values()]
-        inserted = starts.insert_many(cursor, rows=rows) if rows else set()
+        inserted = starts.insert_many(cursor, rows=rows) if rows else starts.Inserted(set(), has_rung=False)
         failpoints.hit("start_many.inserted")
         results: list[Started | DistTaskError] = []
         for request in requests:
-            if request.instance_id in inserted and wanted[request.instance_id] is request:
+            if request.instance_id in inserted.ids and wanted[request.instance_id] is request:
                 results.append(_started(request))
             else:
                 results.append(_result_of(partial(_checked_again, cursor, request=request)))
-    transaction.on_commit(wake_workers)
+    if not inserted.has_rung:
+        transaction.on_commit(wake_workers)
     return results
 
 
@@ -105,8 +106,8 @@ def start_gathered(asked: Sequence[tuple[StartRequest, str]]) -> list[Started | 
     for request, actor in asked:
         rows.setdefault(request.instance_id, _row(request, actor=actor))
     with connection.cursor() as cursor:
-        inserted = starts.insert_many(cursor, rows=list(rows.values()), most_wait_ms=MOST_WAIT_MS)
-        if inserted:
+        inserted, has_rung = starts.insert_many(cursor, rows=list(rows.values()), most_wait_ms=MOST_WAIT_MS)
+        if inserted and not has_rung:  # a worker may have become idle meanwhile, and not have seen these
             leases.notify(cursor)
     results: list[Started | None] = []
     for request, _actor in asked:

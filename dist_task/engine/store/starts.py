@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from dist_task.payload import dumps
+
+from . import leases
 
 
 class NewRow(NamedTuple):
@@ -29,6 +32,11 @@ class Existing:
     same: bool
 
 
+class Inserted(NamedTuple):
+    ids: set[str]
+    has_rung: bool  # an idle worker is notified with the commit
+
+
 def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str) -> bool:
     """Inserts a due transaction of an active flow and counts it. False: no such flow, or the instance_id is taken."""
     cursor.execute(
@@ -44,8 +52,14 @@ def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any
     return bool(cursor.rowcount)
 
 
-def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST_WAIT_MS) -> set[str]:
-    """The same for many with distinct ids; returns the inserted ones. Waits at most so long for another's lock."""
+def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST_WAIT_MS) -> Inserted:
+    """The same for many with distinct ids. Waits at most so long for another's lock.
+
+    With the commit an idle worker is notified, if there is one: then nobody has to look for one afterwards.
+    """
+    if cursor.connection not in _prepared:
+        cursor.execute(_PREPARE)
+        _prepared.add(cursor.connection)
     ids, flows, params, actors = zip(*((row[0], row[1], dumps(row[2]), row[3]) for row in rows), strict=True)
     cursor.execute(
         _WAIT_LESS + _INSERT_MANY,
@@ -57,7 +71,8 @@ def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST
             "most_wait": f"{most_wait_ms}ms",
         },
     )
-    return {row[0] for row in cursor.fetchall()}
+    found = cursor.fetchall()
+    return Inserted({row[0] for row in found}, has_rung=bool(found) and found[0][1])
 
 
 # Sent together with the statement that follows: one round trip, and one database transaction that it ends with.
@@ -73,12 +88,12 @@ _INSERT_ONE = """
     INSERT INTO dist_task_statdelta (flow_id, bucket, created)
     SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
 """
-_INSERT_MANY = """
+_PREPARE = f"""
+    PREPARE start_transactions (text[], text[], jsonb[], text[]) AS
     WITH started AS (
         INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
         SELECT w.instance_id, f.id, w.params, w.actor
-        FROM unnest(%(ids)s::text[], %(flows)s::text[], %(params)s::jsonb[], %(actors)s::text[])
-            AS w(instance_id, flow_id, params, actor)
+        FROM unnest($1, $2, $3, $4) AS w(instance_id, flow_id, params, actor)
         JOIN flows_flow f ON f.id = w.flow_id AND f.is_active AND f.deleted_at IS NULL
         ORDER BY w.instance_id
         ON CONFLICT (instance_id) DO NOTHING
@@ -86,9 +101,16 @@ _INSERT_MANY = """
     ), counted AS (
         INSERT INTO dist_task_statdelta (flow_id, bucket, created)
         SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), count(*) FROM started GROUP BY 1, 2
+    ), rung AS (
+        SELECT pg_notify('{leases.CHANNEL}', '') FROM (
+            SELECT FROM dist_task_worker WHERE idle AND lease_until > statement_timestamp() LIMIT 1) AS idle
+        WHERE EXISTS (SELECT FROM started)
     )
-    SELECT instance_id FROM started
-"""
+    SELECT instance_id, EXISTS (SELECT FROM rung) FROM started
+"""  # noqa: S608  # a channel of ours
+_INSERT_MANY = "EXECUTE start_transactions(%(ids)s::text[], %(flows)s::text[], %(params)s::jsonb[], %(actors)s::text[])"
+_prepared: WeakSet[Any] = WeakSet()
+"""Connections that know the statement."""
 
 
 def existing(cursor: Any, *, instance_id: str, params: dict[str, Any]) -> Existing | None:
