@@ -23,6 +23,7 @@ CUT_DEPTH = "[cut: nested too deeply]"
 CIRCULAR = "[cut: contains itself]"
 _LARGEST_BITS = 3321  # integers below 10 ** 1000 surely
 _PAST_64_BITS = 2**63
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")  # orjson makes a float of what is beyond 64 bits
 
 
 def dumps(value: Any) -> str:
@@ -42,12 +43,36 @@ def dumps(value: Any) -> str:
     return text.decode()
 
 
+def body_of(value: Any) -> bytes:
+    """The JSON that a service is sent: exact for every JSON value, NaN and the infinities as Python writes them.
+
+    ValueError or TypeError for what JSON does not know. A lone surrogate becomes a question mark.
+    """
+    try:
+        text = orjson.dumps(value)
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # integers beyond 64 bits, lone surrogates, keys that are no strings
+        text = b"null"
+    if b"null" not in text:  # orjson's word for NaN as well
+        return text
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
+
+
 def loads_untrusted(data: bytes | str) -> Any:
     """The value of a stranger's JSON text. ValueError where it is none, or one that Python cannot hold.
 
     Integers stay exact; NaN and 1e400 become floats (`dumps` stores them as text); over 4,300 digits and a
     depth of about a thousand are a ValueError: the caller keeps the text instead.
     """
+    text = data.encode("utf-8", errors="surrogatepass") if isinstance(data, str) else data
+    if not _LONG_NUMBER.search(text):
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            pass  # what Python reads all the same: NaN, lone surrogates, other encodings
     try:
         return json.loads(data)
     except RecursionError:
@@ -226,7 +251,12 @@ def _text_of(value: Any) -> str:
 
 MASKED = "***"
 _SECRET = re.compile(r"authorization|password|passwd|token|secret|api[_-]?key|cookie|credential|private[_-]?key", re.I)
-_HINT = re.compile(_SECRET.pattern.encode() + rb"|@|\\\\u", re.I)
+# The same in text of lower case, by its first letters: that is ten times as fast as ignoring the case. And \\u and @.
+_HINT = re.compile(
+    rb"a(?:uthorization|pi[_-]?key)|pass(?:word|wd)|private[_-]?key|token|secret|c(?:ookie|redential)|@|\\u"
+)
+# What `_SECRET`, which ignores the case, takes for i, s and k.
+_FOREIGN_HINTS = tuple(letter.encode() for letter in "\u0130\u0131\u017f\u212a")
 # In URLs: the values of secret-looking query parameters, and user:password@. Bounded, so as to stay linear.
 _QUERY = re.compile(r"(?<=[?&])([^\s=&#\"'?]{1,64})=([^\s&#\"']*)")
 _USER = re.compile(r"://[^\s/:@\"']{0,128}:[^\s/@\"']{1,256}@")
@@ -238,9 +268,16 @@ def for_log(value: Any, *, text: bytes, limit: int) -> Any:
     Most texts are short and hold nothing that could be a secret: one search over them spares walking the value. An
     escape might hide a key's name from that search.
     """
-    if len(text) <= limit and not _HINT.search(text):
+    if len(text) <= limit and not _may_hold_secret(text):
         return value
     return capped(mask(value), limit=limit)
+
+
+def _may_hold_secret(text: bytes) -> bool:
+    """Cheap, and never no where `mask` would find one."""
+    if _HINT.search(text.lower()):
+        return True
+    return not text.isascii() and any(letter in text for letter in _FOREIGN_HINTS)
 
 
 def mask(value: Any) -> Any:

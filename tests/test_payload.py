@@ -15,9 +15,11 @@ from dist_task.payload import (
     CUT_DEPTH,
     MASKED,
     MOST_DEPTH,
+    body_of,
     capped,
     check_strict,
     dumps,
+    for_log,
     loads_untrusted,
     mask,
 )
@@ -257,3 +259,72 @@ def test_many_members_are_cut_with_their_number() -> None:
 def test_what_is_capped_is_short(value: Any, limit: int) -> None:
     # Each list or object that the budget reaches may add one marker, none of them can be beyond it.
     assert len(json.dumps(capped(json.loads(dumps(value)), limit=limit))) < limit * 40 + 5000
+
+
+json_texts = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(
+        ["PassWord", "pa\u017f\u017fword", "to\u212aen", "api_key", "a@b", "http://h/?token=1", "\u0130"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=5)
+            | st.sampled_from(
+                ["PassWord", "pa\u017f\u017fword", "to\u212aen", "API-Key", "aUthor\u0131zation", "cookie"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(json_texts, st.booleans())
+def test_the_short_way_to_a_log_entry_hides_what_the_long_way_hides(value: Any, is_escaped: bool) -> None:
+    text = json.dumps(value, ensure_ascii=is_escaped).encode()
+
+    assert repr(for_log(value, text=text, limit=100_000)) == repr(mask(value))
+
+
+@pytest.mark.parametrize("text", [b'{"p\\u0061ssword": "hunter2"}', b'{"Password": "hunter2"}'])
+def test_an_escape_does_not_hide_a_key_from_the_log(text: bytes) -> None:
+    assert "hunter2" not in str(for_log(json.loads(text), text=text, limit=1_000))
+
+
+# -- to and from services --
+
+
+@given(wild)
+def test_a_body_means_what_python_writes(value: Any) -> None:
+    plain = json.dumps(value, ensure_ascii=False).encode("utf-8", errors="replace")
+
+    assert repr(json.loads(body_of(value))) == repr(json.loads(plain))
+
+
+def test_a_body_is_compact_and_refuses_what_json_does_not_know() -> None:
+    assert body_of({"a": [1, None, "扣"]}) == '{"a":[1,null,"扣"]}'.encode()
+    with pytest.raises(TypeError):
+        body_of({"a": object()})
+
+
+@given(wild, st.booleans())
+def test_what_is_read_is_what_python_reads(value: Any, is_escaped: bool) -> None:
+    text = json.dumps(value, ensure_ascii=is_escaped).encode("utf-8", errors="surrogatepass")
+
+    assert repr(loads_untrusted(text)) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"-0", b"-0.0", b"1e400", b"-1e400", b"1E5", b"18446744073709551616", b"-9223372036854775809", b"0.1e-400", b"NaN"]
+    + [b"12345678901234567890.5", b'"\\ud800"', b'{"a":1,"a":2}', b"\xef\xbb\xbf1", '"扣"'.encode("utf-16"), b" 1 "]
+    + [b"123456789012345678", b"1234567890123456789", b"-0e0", b"5e-324", b"1.7976931348623157e308", b"1e19", b"-1E19"],
+)
+def test_numbers_and_texts_are_read_exactly(text: bytes) -> None:
+    assert repr(loads_untrusted(text)) == repr(json.loads(text))
