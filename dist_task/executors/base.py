@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha1
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
@@ -36,7 +36,7 @@ class TaskCall:
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of a task run, over automatic and manual retries."""
-        return str(uuid.uuid5(KEY_NAMESPACE, f"{self.instance_id}|{self.task_id}|{self.item}|{self.op}"))
+        return name_based_uuid(KEY_NAMESPACE, f"{self.instance_id}|{self.task_id}|{self.item}|{self.op}")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -46,12 +46,21 @@ class TaskCall:
         span_id = blake2b(f"{key}|{self.attempt}".encode(), digest_size=8).hexdigest()
         return {
             "Idempotency-Key": key,
-            "X-Dist-Task-Instance": self.instance_id.encode().decode("latin-1"),
+            "X-Dist-Task-Instance": self.instance_id,
             "X-Dist-Task-Task": self.task_id,
             "X-Dist-Task-Op": self.op,
             "X-Dist-Task-Attempt": str(self.attempt),
             "traceparent": f"00-{trace_id}-{span_id}-01",
         }
+
+
+def name_based_uuid(namespace: uuid.UUID, name: str) -> str:
+    """`str(uuid.uuid5(namespace, name))`, without the object (RFC 9562, 5.5)."""
+    digest = bytearray(sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
@@ -14,15 +14,17 @@ from django.utils.translation import gettext as _
 
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
-from dist_task.payload import for_log, loads_untrusted, mask
+from dist_task.payload import body_of, for_log, loads_untrusted, mask
 
+from .address import CONTROL, host_problem
 from .base import Result, TaskCall
-from .outbound import OUTBOUND, Answer, host_problem
+from .connection import Answer
+from .outbound import OUTBOUND, Headers
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHODS = METHODS_WITH_BODY | {"GET", "DELETE"}
 KEYS = frozenset({"url", "method", "headers", "query", "retry_on_4xx"})
-KEPT_HEADERS = ("Content-Type", "Location", "ETag", "X-Request-Id")
+KEPT_HEADERS = tuple((name, name.lower().encode()) for name in ("Content-Type", "Location", "ETag", "X-Request-Id"))
 UNKNOWN_STATUSES = frozenset({502, 504})
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
 FORBIDDEN_HEADERS = frozenset(
@@ -43,7 +45,6 @@ FORBIDDEN_HEADERS = frozenset(
     }
 )
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 
@@ -70,12 +71,14 @@ class HttpExecutor:
         url = _with_query(call.config["url"], query=call.config.get("query", {}))
         body, content_type = _body(call, method=method)
         configured = call.config.get("headers", {})
-        headers = {**configured, **call.headers, "Accept-Encoding": "identity"}
-        if content_type:
-            headers.setdefault("Content-Type", content_type)
-        request = logged_request(method, url, configured=configured, sent=headers, value=call.input, body=body)
+        constant = constant_headers(tuple(configured.items()), content_type=content_type)
+        varying = call.headers
+        sent = {**dict(constant), **varying}
+        request = logged_request(method, url, configured=configured, sent=sent, value=call.input, body=body)
         try:
-            answer = await OUTBOUND.send(method, url, headers=headers, body=body, timeout_seconds=call.timeout_seconds)
+            answer = await OUTBOUND.send(
+                method, url, constant=constant, varying=varying, body=body, timeout_seconds=call.timeout_seconds
+            )
         except ExecutionError as error:
             error.request = request
             raise
@@ -83,6 +86,17 @@ class HttpExecutor:
 
     async def close(self) -> None:
         await OUTBOUND.close()
+
+
+@lru_cache(maxsize=1_000)
+def constant_headers(configured: Headers, *, content_type: str) -> Headers:
+    """The configured headers, and ours that do not depend on the attempt: of the encoding ours counts."""
+    names = {name.lower() for name, _value in configured}
+    headers = [(name, value) for name, value in configured if name.lower() != "accept-encoding"]
+    headers.append(("Accept-Encoding", "identity"))
+    if content_type and "content-type" not in names:
+        headers.append(("Content-Type", content_type))
+    return tuple(headers)
 
 
 def unknown_keys(config: Mapping[str, Any], *, known: Iterable[str]) -> list[str]:
@@ -126,7 +140,7 @@ def logged_request(
     url: str,
     *,
     configured: Mapping[str, str],
-    sent: Mapping[str, str],
+    sent: dict[str, str],
     value: object,
     body: bytes | None,
 ) -> dict[str, Any]:
@@ -134,7 +148,7 @@ def logged_request(
     return {
         "method": method,
         "url": mask(url),
-        "headers": {**sent, **mask(configured)},
+        "headers": {**sent, **mask(configured)} if configured else sent,
         "body": None if body is None else for_log(value, text=body, limit=conf.MAX_LOG_BYTES),
     }
 
@@ -142,7 +156,7 @@ def logged_request(
 def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) -> Result:
     """A 2xx is the result; everything else raises ExecutionError with what the status says about the work."""
     body = parsed_body(answer)
-    headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
+    headers = {name: answer.header(key) for name, key in KEPT_HEADERS if key in answer.headers}
     output = {"status": answer.status, "headers": headers, "body": body}
     response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
     if 200 <= answer.status < 300:
@@ -152,7 +166,7 @@ def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) ->
         code=_code(body) or f"HTTP_{answer.status}",
         permanent=not _is_retryable(answer.status, retry_on_4xx=retry_on_4xx),
         unknown=answer.status in UNKNOWN_STATUSES,
-        retry_after_seconds=_retry_after(answer.headers.get("Retry-After", "")),
+        retry_after_seconds=_retry_after(answer.header(b"retry-after") or ""),
         request=request,
         response=response,
     )
@@ -162,7 +176,7 @@ def parsed_body(answer: Answer) -> Any:
     """JSON where it is JSON, else the text."""
     if not answer.body:
         return None
-    if "json" in answer.headers.get("Content-Type", "json"):
+    if "json" in (answer.header(b"content-type") or "json"):
         try:
             return loads_untrusted(answer.body)
         except ValueError:
@@ -176,7 +190,7 @@ def _body(call: TaskCall, *, method: str) -> tuple[bytes | None, str]:
         return None, ""
     if set(call.input) == {"body"} and isinstance(call.input["body"], str):
         return call.input["body"].encode(), "application/json"
-    return json.dumps(call.input, ensure_ascii=False).encode("utf-8", errors="replace"), "application/json"
+    return body_of(call.input), "application/json"
 
 
 def _with_query(url: str, *, query: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,10 +9,10 @@ from django.utils.translation import gettext as _
 
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
-from dist_task.payload import capped, mask
+from dist_task.payload import body_of, capped, mask
 
 from .base import Result, TaskCall
-from .http import header_problems, logged_request, result_of, unknown_keys, url_problems
+from .http import constant_headers, header_problems, logged_request, result_of, unknown_keys, url_problems
 from .outbound import OUTBOUND
 
 KEYS = frozenset({"service", "method", "headers"})
@@ -42,16 +41,15 @@ class RpcExecutor:
         url = f"http://{call.config['service']}/rpc"
         payload = {"method": call.config["method"], "params": dict(call.input)}
         configured = call.config.get("headers", {})
-        headers = {
-            **configured,
-            **call.headers,
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-        }
-        body = json.dumps(payload, ensure_ascii=False).encode("utf-8", errors="replace")
-        request = logged_request("POST", url, configured=configured, sent=headers, value=payload, body=body)
+        constant = constant_headers(tuple(configured.items()), content_type="application/json")
+        varying = call.headers
+        body = body_of(payload)
+        sent = {**dict(constant), **varying}
+        request = logged_request("POST", url, configured=configured, sent=sent, value=payload, body=body)
         try:
-            answer = await OUTBOUND.send("POST", url, headers=headers, body=body, timeout_seconds=call.timeout_seconds)
+            answer = await OUTBOUND.send(
+                "POST", url, constant=constant, varying=varying, body=body, timeout_seconds=call.timeout_seconds
+            )
         except ExecutionError as error:
             error.request = request
             raise
