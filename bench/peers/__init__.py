@@ -1,3 +1,3 @@
 """Other systems, doing the same work in the same run."""
 
-NAMES = ("restate", "restate-typescript")
+NAMES = ("restate", "restate-typescript", "dbos", "celery", "procrastinate")

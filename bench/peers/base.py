@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.children import StandFailed
 from bench.stand import Stand
 
 INSTALL_SECONDS = 600.0
@@ -17,7 +20,7 @@ INSTALLED = Path(__file__).resolve().parent.parent / ".peers"
 """Git ignores it."""
 
 
-class NotInstalled(Exception):
+class NotInstalled(StandFailed):
     """A peer is left out; the message says why."""
 
 
@@ -39,6 +42,8 @@ class Running:
     run: Callable[[str, str], tuple[str, Any]]
     unfinished: Callable[[], int]
     pids: list[int]
+    shared_pids: Sequence[int] = ()  # of a database that others use too: its CPU is counted, its memory is not
+    waits_for_many: bool = True  # False: `run` is for one flow at a time
 
 
 class Peer(Protocol):
@@ -56,7 +61,7 @@ class Peer(Protocol):
     def running(self, place: Place) -> AbstractContextManager[Running]: ...
 
 
-def run_installer(command: Sequence[str | Path], *, cwd: Path) -> None:
+def run_installer(command: Sequence[str | Path], *, cwd: Path, environment: dict[str, str] | None = None) -> None:
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -65,6 +70,7 @@ def run_installer(command: Sequence[str | Path], *, cwd: Path) -> None:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
             timeout=INSTALL_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -72,6 +78,18 @@ def run_installer(command: Sequence[str | Path], *, cwd: Path) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["no reason was given"]
         raise NotInstalled(f"{Path(command[0]).name} failed: {said[-1][:300]}")
+
+
+def install_python(folder: Path, *, requirements: Path) -> None:
+    """A virtual environment of the peer's own."""
+    wanted = requirements.read_text()
+    install_once(folder, wanted=wanted, install=lambda: make_environment(folder, requirements=requirements))
+
+
+def make_environment(folder: Path, *, requirements: Path) -> None:
+    run_installer([sys.executable, "-m", "venv", "--clear", folder], cwd=folder)
+    pip: list[str | Path] = [folder / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    run_installer([*pip, "install", "-r", requirements], cwd=folder)
 
 
 def install_once(folder: Path, *, wanted: str, install: Callable[[], None]) -> None:

@@ -35,11 +35,17 @@ def compare(stand: Stand, *, prefix: str, folder: Path, arguments: Arguments) ->
     for peer in installed(arguments.peers):
         _say(peer.label)
         place = Place(_own_folder(folder, f"{peer.name}-{prefix}"), stand.step_port, stand)
-        with peer.running(place) as running:
-            found[f"peer.{peer.label}"] = uvloop.run(
-                measure(running, step_port=stand.step_port, flows=_share(peer, arguments), idle=arguments.idle)
-            )
+        try:
+            found[f"peer.{peer.label}"] = _measure_peer(peer, place, arguments=arguments)
+        except (CallFailed, StandFailed) as reason:
+            sys.stderr.write(f"  {peer.label} is left out of this round: {reason}\n")
     return found | ratios(found)
+
+
+def _measure_peer(peer: Peer, place: Place, *, arguments: Arguments) -> dict[str, float]:
+    flows = min(peer.flows, arguments.flows)
+    with peer.running(place) as running:
+        return uvloop.run(measure(running, step_port=place.step_port, flows=flows, idle=arguments.idle))
 
 
 @cache
@@ -54,10 +60,6 @@ def installed(names: Sequence[str]) -> list[Peer]:
         else:
             found.append(peer)
     return found
-
-
-def _share(peer: Peer, arguments: Arguments) -> int:
-    return min(peer.flows, arguments.flows)
 
 
 def _own_folder(folder: Path, name: str) -> Path:
@@ -78,15 +80,19 @@ async def _measure_ours(bench: Bench, *, arguments: Arguments) -> Found:
 
 
 async def measure(running: Running, *, step_port: int, flows: int, idle: int) -> dict[str, float]:
-    await _burst(running, name="warm", count=WARM_UP, waiting=True, step_port=step_port)
+    await _burst(running, name="warm", count=WARM_UP, waiting=False, step_port=step_port)
     await forget(step_port)
     started = await _burst(running, name="started", count=flows, waiting=False, step_port=step_port)
-    waited = await _burst(running, name="waited", count=flows, waiting=True, step_port=step_port)
-    best = max(started, waited, key=lambda each: each["flows_per_second"])
+    waited = (
+        await _burst(running, name="waited", count=flows, waiting=True, step_port=step_port)
+        if running.waits_for_many
+        else {}
+    )
+    best = max(started, waited, key=lambda each: each.get("flows_per_second", 0.0))
     return {
         **best,
         "started_flows_per_second": started["flows_per_second"],
-        "waited_flows_per_second": waited["flows_per_second"],
+        **{f"waited_{name}": value for name, value in waited.items() if name == "flows_per_second"},
         **percentiles(await _one_by_one(running, count=idle), name="idle"),
         **percentiles(await _late(running, step_port=step_port), name="late"),
         "pss_mb": sum(size.pss for size in _memory(running)),
@@ -98,7 +104,7 @@ async def _burst(running: Running, *, name: str, count: int, waiting: bool, step
     await forget(step_port)
     make = running.run if waiting else running.start
     requests = [_request(running, *make("W3", f"{name}-{time.time_ns()}-{n}")) for n in range(count)]
-    cpu, began = cpu_seconds(tree(*running.pids)), time.monotonic()
+    cpu, began = _cpu(running), time.monotonic()
     connections = WAITING_CONNECTIONS if waiting else CONNECTIONS
     await post_all(requests, ports=running.ports, connections=connections)
     await await_steps(step_port, count=TASKS["W3"] * count)
@@ -107,7 +113,7 @@ async def _burst(running: Running, *, name: str, count: int, waiting: bool, step
     counts = await ask(step_port, "/counts")
     return {
         "flows_per_second": count / seconds,
-        "cpu_ms_per_flow": (cpu_seconds(tree(*running.pids)) - cpu) / count * 1000,
+        "cpu_ms_per_flow": (_cpu(running) - cpu) / count * 1000,
         "repeated_calls": counts["calls"] - counts["distinct"],
     }
 
@@ -148,6 +154,10 @@ async def _late(running: Running, *, step_port: int) -> list[float]:
             raise CallFailed(f"{len(found)} of {LATE_FLOWS} retries of a peer came")
         await asyncio.sleep(POLL_SECONDS)
     return list(found)
+
+
+def _cpu(running: Running) -> float:
+    return cpu_seconds(tree(*running.pids, *running.shared_pids))
 
 
 def _memory(running: Running) -> list[Memory]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from bench.peers.base import Peer
+from bench.peers.celery import Celery
+from bench.peers.dbos import Dbos
+from bench.peers.procrastinate import Procrastinate
 from bench.peers.restate import Restate
 
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (Restate("python"), Restate("typescript"))}
+ALL: tuple[Peer, ...] = (Restate("python"), Restate("typescript"), Dbos(), Celery(), Procrastinate())
+PEERS = {peer.name: peer for peer in ALL}

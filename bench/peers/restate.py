@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.children import StandFailed, await_port, await_ready, child, free_port
-from bench.peers.base import INSTALLED, PROGRAMS, NotInstalled, Place, Running, install_once, run_installer
+from bench.peers.base import (
+    INSTALLED,
+    PROGRAMS,
+    NotInstalled,
+    Place,
+    Running,
+    install_once,
+    make_environment,
+    run_installer,
+)
 
 FOLDER = INSTALLED / "restate"
 REQUIREMENTS = PROGRAMS / "restate_requirements.txt"
@@ -81,8 +89,7 @@ class Restate:
 def _install() -> None:
     if shutil.which("npm") is None:
         raise NotInstalled("npm is not there")
-    run_installer([sys.executable, "-m", "venv", FOLDER], cwd=FOLDER)
-    run_installer([FOLDER / "bin/python", "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], cwd=FOLDER)
+    make_environment(FOLDER, requirements=REQUIREMENTS)
     run_installer(["npm", "install", "--no-audit", "--no-fund", "--prefix", FOLDER, *PACKAGES], cwd=FOLDER)
 
 

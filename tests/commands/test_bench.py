@@ -178,7 +178,7 @@ def test_every_peer_has_a_driver():
         (["--only", "recovery,latency"], ("latency", "recovery"), ()),
         (["--only", "peers"], ("peers",), NAMES),
         (["--peers"], (*MEASURED, "peers"), NAMES),
-        (["--only", "peers", "--peers", "restate-typescript,restate"], ("peers",), ("restate", "restate-typescript")),
+        (["--only", "peers", "--peers", "celery,restate"], ("peers",), ("restate", "celery")),
         (["--history", "5_000"], (*MEASURED, "history"), ()),
     ],
 )

@@ -1,32 +1,16 @@
-"""The measured flows as a Restate service (its Python SDK). STEPS is the address of the step server."""
+"""The measured flows as a Restate service (its Python SDK)."""
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
-import aiohttp
 import restate
+from steps_client import call
 
-STEPS = os.environ["STEPS"]
 RETRIES = restate.RunOptions(
     initial_retry_interval=timedelta(seconds=1), retry_interval_factor=1.0, max_retry_interval=timedelta(seconds=1)
 )
-sessions: list[aiohttp.ClientSession] = []
 bench = restate.Service("Bench")
-
-
-def session() -> aiohttp.ClientSession:
-    if not sessions:
-        sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-    return sessions[0]
-
-
-async def call(key: str, path: str) -> dict:
-    headers = {"Idempotency-Key": key}
-    async with session().post(STEPS + path, json={"key": key}, headers=headers) as response:
-        response.raise_for_status()
-        return await response.json()
 
 
 @bench.handler("W3")
