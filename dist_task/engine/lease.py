@@ -24,14 +24,15 @@ from .store import leases
 logger = logging.getLogger(__name__)
 
 RENEWALS = 5
-"""So many times within its length a lease is renewed: four may fail before it is lost."""
+"""So many times within its length a lease is renewed: four may fail before others may take it back."""
 
 
 class LeaseKeeper(threading.Thread):
     """Registers a worker and keeps its lease while `is_alive` says that the loop still ticks.
 
-    `on_wake` is called for every notification, `on_lost` once when the lease could not be renewed in time. Both run
-    in this thread.
+    `on_wake` is called for every notification, `on_lost` once when somebody else took over or the loop stands still.
+    Both run in this thread. While the database is away nothing is lost: no work can start, results wait to be written,
+    and others give the lease time to be renewed before they take it back.
     """
 
     def __init__(self, *, cluster: str, host: str, pid: int) -> None:
@@ -45,15 +46,14 @@ class LeaseKeeper(threading.Thread):
         self._ticked_at: Callable[[], float] = time.monotonic
         self.worker_id = 0
         self.contact_since = 0.0
-        self._held_until = 0.0
+        self._renewed_at = 0.0
 
     def register(self) -> int:
         """Takes a new id; raises what psycopg2 raises when the database cannot be reached."""
         asked_at = time.monotonic()
         with self._opened().cursor() as cursor:
             self.worker_id = self._register(cursor, lease_seconds=conf.LEASE_SECONDS)
-        self._held_until = asked_at + conf.LEASE_SECONDS
-        self.contact_since = asked_at
+        self._renewed_at = self.contact_since = asked_at
         return self.worker_id
 
     def watch(
@@ -90,13 +90,11 @@ class LeaseKeeper(threading.Thread):
                 self._close()
                 self.contact_since = time.monotonic()
                 self._stopping.wait(0.2)
-            if time.monotonic() >= self._held_until:
-                break
 
     def _listen(self) -> None:
         """Hears notifications until it is time to renew."""
         connection = self._opened()
-        renew_at = self._held_until - conf.LEASE_SECONDS * (1 - 1 / RENEWALS)
+        renew_at = self._renewed_at + conf.LEASE_SECONDS / RENEWALS
         while not self._stopping.is_set() and (left := renew_at - time.monotonic()) > 0:
             if connection.notifies:  # heard just now, or while the lease was being renewed
                 connection.notifies.clear()
@@ -105,7 +103,7 @@ class LeaseKeeper(threading.Thread):
                 connection.poll()
 
     def _renew(self) -> bool:
-        """False when the lease is gone, for the database or because the loop does not tick any more."""
+        """False when somebody took over, or because the loop does not tick any more."""
         if self._stopping.is_set():
             return True
         asked_at = time.monotonic()
@@ -117,8 +115,15 @@ class LeaseKeeper(threading.Thread):
             renewed = leases.renew(cursor, worker_id=self.worker_id, lease_seconds=conf.LEASE_SECONDS)
             failpoints.hit("renew.after")
         if renewed:
-            self._held_until = asked_at + conf.LEASE_SECONDS
+            self._note_renewal(asked_at)
         return renewed
+
+    def _note_renewal(self, asked_at: float) -> None:
+        """One that came late says that the database stood still: it is as if there had been no contact."""
+        now = time.monotonic()
+        if now - self._renewed_at > 2 * conf.LEASE_SECONDS / RENEWALS:
+            self.contact_since = now
+        self._renewed_at = asked_at
 
     def _opened(self) -> Any:
         if self._connection is None or self._connection.closed:

@@ -21,12 +21,15 @@ def register(cursor: Any, *, cluster: str, host: str, pid: int, lease_seconds: f
 
 
 def renew(cursor: Any, *, worker_id: int, lease_seconds: float) -> bool:
-    """False when the lease has run out: it is never renewed after that."""
+    """False when it has ended for good: somebody took back what this worker held, or it retired.
+
+    One that merely ran out goes on: in an outage of the database all of them do, and nobody shall lose work by that.
+    """
     cursor.execute(
         """
         UPDATE dist_task_worker
         SET lease_until = clock_timestamp() + %s * interval '1 second', seen_at = clock_timestamp()
-        WHERE id = %s AND lease_until > clock_timestamp()
+        WHERE id = %s AND lease_until > seen_at
         """,
         (lease_seconds, worker_id),
     )
@@ -40,32 +43,43 @@ def set_idle(cursor: Any, *, worker_id: int, idle: bool) -> None:
 def retire(cursor: Any, *, worker_id: int) -> int:
     """A worker ends: it gives back what it holds. Returns how many transactions that were."""
     cursor.execute("SELECT id FROM dist_task_worker WHERE id = %s FOR UPDATE", (worker_id,))
-    cursor.execute(
-        "UPDATE dist_task_worker SET lease_until = LEAST(lease_until, clock_timestamp()) WHERE id = %s",
-        (worker_id,),
-    )
     return _take_back(cursor, worker_ids=[worker_id])
 
 
-def rescue(cursor: Any) -> int:
+def rescue(cursor: Any, *, by: int | None = None) -> int:
     """Takes back what is held by workers whose lease ran out. Returns how many transactions that were.
 
-    The lock on the workers' rows conflicts with that of a claim, so a late riser cannot claim in between.
+    The lock on the workers' rows conflicts with that of a claim, so a late riser cannot claim in between. `by`: the
+    worker that does it. Its own lease has to be alive, and not just now renewed: when the database goes on after a
+    standstill, all leases have run out, and those who wait to renew theirs shall have the time to.
     """
     cursor.execute(
         """
         SELECT w.id FROM dist_task_worker w
         WHERE w.lease_until <= clock_timestamp()
           AND EXISTS (SELECT 1 FROM transactions_transaction t WHERE t.owner = w.id)
+          AND (%(by)s::bigint IS NULL OR EXISTS (
+            SELECT 1 FROM dist_task_worker me WHERE me.id = %(by)s AND me.lease_until > clock_timestamp()
+              AND clock_timestamp() - me.seen_at > (me.lease_until - me.seen_at) / 20))
         FOR UPDATE OF w SKIP LOCKED
-        """
+        """,
+        {"by": by},
     )
     return _take_back(cursor, worker_ids=[row[0] for row in cursor.fetchall()])
 
 
 def _take_back(cursor: Any, *, worker_ids: list[int]) -> int:
+    """Ends the leases for good: one that was last renewed when it ended is not renewed again."""
     if not worker_ids:
         return 0
+    cursor.execute(
+        """
+        UPDATE dist_task_worker SET lease_until = LEAST(lease_until, statement_timestamp()),
+            seen_at = LEAST(lease_until, statement_timestamp())
+        WHERE id = ANY(%s)
+        """,
+        (worker_ids,),
+    )
     cursor.execute(
         """
         WITH taken AS (
