@@ -48,9 +48,11 @@ class Nursery:
             self._renew_board()
             self.wanted, self.items, self.deaths = order["drains"], order["items"], 0
             self.wake_after = order["wake_after"]
+        elif order["do"] == "wake":
+            self.wake_after = 0.0
         elif order["do"] == "stop":
             self._end(seconds=10.0)
-        return {"deaths": self.deaths, "starting": bool(self.items)}
+        return {"deaths": self.deaths, "starting": bool(self.items), "stopped": sorted(self.stopped)}
 
     def _arm(self, text: str, *, path: str) -> None:
         from dist_task import failpoints

@@ -1,7 +1,8 @@
 """The service that the flows call, on loopback. It remembers every call; the path says how it behaves.
 
 `/ok` answers 200, `/flaky` refuses the first attempt with 503, `/lost` takes the first attempt and never answers,
-`/refuse` answers 400 always, `/slow` works for a while.
+`/refuse` answers 400 always, `/slow` works for a while and waits while it is held, `/poison` has an answer that a test
+makes the database refuse.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class StepService:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.slow_seconds = SLOW_SECONDS
+        self.in_flight = 0
+        self._counting = threading.Lock()
+        self._open = threading.Event()
+        self._open.set()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -39,7 +44,26 @@ class StepService:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
+    def hold(self) -> None:
+        """Calls of `/slow` wait until `let_go`."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    def work(self, path: str) -> None:
+        if path == "/slow":
+            self._count(+1)
+            time.sleep(self.slow_seconds)
+            self._open.wait()
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self.in_flight += change
+
     def close(self) -> None:
+        self.let_go()
         self._server.shutdown()
         self._server.server_close()
 
@@ -62,8 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         attempt = int(self.headers["X-Dist-Task-Attempt"])
         status = self._status(attempt)
-        if self.path == "/slow":
-            time.sleep(self.service.slow_seconds)
+        self.service.work(self.path)
         self.service.calls.append(
             Call(
                 self.path,
@@ -88,9 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "2")
+        body = b'{"poison": true}' if self.path == "/poison" else b"{}"
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent."""

@@ -12,7 +12,7 @@ from flows.models import Flow
 AUTO = {"strategy": "auto", "max_attempts": 60, "interval": 0.05}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """`end` without faults. A manual task in flight when its worker dies may end `failed` and unknown instead."""
 

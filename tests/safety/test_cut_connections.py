@@ -1,0 +1,81 @@
+"""Connections that break at the worst moments, and a database that is away for longer than a lease."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from dist_task.models import ExecutionLog
+from tests.engine.conftest import stored
+from tests.engine.worker import wait_for
+
+from .conftest import Scene
+from .wire import Cut, Moment, Wire
+
+pytestmark = pytest.mark.cluster
+
+RECORD, CLAIM, RENEWAL = b"EXECUTE record_batch(", b"EXECUTE claim_due(", b"SET lease_until"
+START = b"INSERT INTO transactions_transaction"
+GIVEN_UP = ("worker_lost", "rescued", "fenced")
+LEASE_SECONDS = 1.5
+"""Of campaign.settings."""
+
+
+def given_up() -> list[str]:
+    """A cut connection is no death: nothing is taken back, no attempt counts as lost, no result comes late."""
+    return list(ExecutionLog.objects.filter(event__in=GIVEN_UP).values_list("event", flat=True))
+
+
+@pytest.mark.parametrize("moment", Moment)
+def test_connections_that_are_cut_at_a_statement_lose_and_repeat_nothing(
+    wired_scene: Scene, wire: Wire, moment: Moment
+) -> None:
+    wire.plan(
+        Cut(RECORD, moment=moment, hits=(1, 3, 6, 9, 12)),
+        Cut(CLAIM, moment=moment, hits=(1, 3, 5)),
+        Cut(RENEWAL, moment=moment, hits=(2,)),
+        Cut(START, moment=moment, hits=(1, 4)),
+    )
+
+    assert wired_scene.run(repeat=2) == []
+
+    assert {text: count for text, count in wire.cuts.items() if count < 2} == {RENEWAL: 1}, "they were really cut"
+    assert given_up() == []
+
+
+def test_an_outage_longer_than_the_lease_expires_nobodys_work(wired_scene: Scene, wire: Wire) -> None:
+    """Calls are in flight when the database stands still; some end meanwhile, some afterwards."""
+    service = wired_scene.service
+    service.hold()
+    wired_scene.begin(only="slow manual", repeat=5)
+    wait_for(lambda: service.in_flight == 15)
+
+    wire.hold()
+    time.sleep(LEASE_SECONDS)
+    service.let_go()
+    time.sleep(1.5 * LEASE_SECONDS)
+    wire.go_on()
+    wired_scene.await_ends()
+
+    assert wired_scene.judge() == []
+    assert given_up() == []
+    assert {stored(name).status for name in wired_scene.started} == {"success"}
+    assert len(service.calls) == 5 * 3 + 5 * 2, "each task was called once"
+
+
+def test_an_outage_with_broken_connections_expires_nobodys_work(wired_scene: Scene, wire: Wire) -> None:
+    service = wired_scene.service
+    service.hold()
+    wired_scene.begin(only="slow manual", repeat=5)
+    wait_for(lambda: service.in_flight == 15)
+
+    wire.refuse()
+    time.sleep(2.5 * LEASE_SECONDS)
+    service.let_go()
+    wire.go_on()
+    wired_scene.await_ends()
+
+    assert wired_scene.judge() == []
+    assert given_up() == []
+    assert len(service.calls) == 5 * 3 + 5 * 2, "each task was called once"
