@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from dist_task import failpoints
 from dist_task.errors import ExecutionError
-from dist_task.executors.base import Executor, Result, TaskCall
+from dist_task.executors import threads
+from dist_task.executors.base import Result, TaskCall
 
+from .apart import Apart, ProcessDied
 from .loaded import Step
+from .outcome import WorkerLost
 
 logger = logging.getLogger(__name__)
 
@@ -17,31 +21,43 @@ DEADLINE_MARGIN_SECONDS = 2.0
 """An executor keeps its own deadline; this much later the worker gives up on it."""
 
 
-async def attempt(step: Step, call: TaskCall) -> Result | ExecutionError:
-    """Never raises, unless it is cancelled. A failure that nobody foresaw leaves an unknown outcome."""
+async def attempt(step: Step, call: TaskCall, *, apart: Apart | None = None) -> Result | ExecutionError | WorkerLost:
+    """Never raises, unless it is cancelled. A failure that nobody foresaw leaves an unknown outcome.
+
+    With `apart` the call is made in a process of its own, whose death is that of the attempt alone.
+    """
     if step.executor is None:
         return ExecutionError(f"no executor for tasks of type {step.spec.type}", code="NO_EXECUTOR", permanent=True)
-    deadline = _Deadline(call.timeout_seconds + DEADLINE_MARGIN_SECONDS)
     try:
-        return await _execute(step.executor, call)
+        failpoints.hit("call.before", call.task_id)
+        if apart is not None:
+            result = await apart.execute(step.spec.type, call)
+        elif step.blocks:
+            result = await threads.execute(step.executor, call)
+        else:
+            result = await _within_deadline(step.executor.execute(call), call=call)
+        failpoints.hit("call.after", call.task_id)
+        return result
     except ExecutionError as error:
         return error
-    except asyncio.CancelledError:
-        if not deadline.is_over:
-            raise
-        return ExecutionError(f"no answer within {call.timeout_seconds:g} s", code="TIMEOUT", unknown=True)
+    except ProcessDied as error:
+        return WorkerLost(str(error))
     except Exception as error:
         logger.exception("The executor %s failed", step.spec.type)
         return ExecutionError(f"{type(error).__name__}: {error}", code="EXECUTOR_ERROR", unknown=True)
+
+
+async def _within_deadline(execution: Awaitable[Result], *, call: TaskCall) -> Result:
+    deadline = _Deadline(call.timeout_seconds + DEADLINE_MARGIN_SECONDS)
+    try:
+        return await execution
+    except asyncio.CancelledError:
+        if not deadline.is_over:
+            raise
+        message = f"no answer within {call.timeout_seconds:g} s"
+        raise ExecutionError(message, code="TIMEOUT", unknown=True) from None
     finally:
         deadline.forget()
-
-
-async def _execute(executor: Executor, call: TaskCall) -> Result:
-    failpoints.hit("call.before", call.task_id)
-    result = await executor.execute(call)
-    failpoints.hit("call.after", call.task_id)
-    return result
 
 
 class _Deadline:

@@ -15,10 +15,12 @@ from typing import Any
 from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.errors import LeaseLost
+from dist_task.executors import threads
 from dist_task.executors.base import executors
 from dist_task.states import TransactionStatus
 from flows.registry_rows import parse_stored
 
+from .apart import Apart
 from .committer import Committer, Reply, Unstorable
 from .hand import Attempt, Hand
 from .lease import LeaseKeeper
@@ -57,6 +59,7 @@ class Drain:
         self.slots = Slots(
             total=conf.SLOTS, per_target=conf.SLOTS_PER_TARGET, per_transaction=conf.SLOTS_PER_TRANSACTION
         )
+        self.apart = Apart()
         self._should_stop = should_stop
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
@@ -312,8 +315,12 @@ class Drain:
         self._committer.end()
         for thread in (self._lease, self._committer):
             await asyncio.to_thread(thread.join, JOIN_SECONDS)
+        await self.apart.close()
         for executor in executors().values():
-            await executor.close()
+            try:
+                await threads.close(executor)
+            except Exception:
+                logger.exception("The executor %s could not be closed", executor.kind)
 
     def _keep(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -19,6 +19,7 @@ from flows.fields import task_parameters
 
 from . import outcome as outcomes
 from . import plan
+from .apart import Apart
 from .attempt import attempt
 from .ending import UNSTORABLE, Ending, ended, unstorable
 from .loaded import LoadedFlow
@@ -28,6 +29,7 @@ from .store.claims import DUE_ALREADY_SECONDS, Claimed, StoredRun
 
 logger = logging.getLogger(__name__)
 
+SUSPICIOUS_LOSSES = 2
 RUNNING, PENDING = RunStatus.RUNNING, RunStatus.PENDING
 
 
@@ -43,6 +45,7 @@ class Desk(Protocol):
     """What a hand needs of its worker."""
 
     slots: Slots
+    apart: Apart
     worker_id: int
 
     @property
@@ -81,6 +84,7 @@ class Hand:
         self._timer: asyncio.TimerHandle | None = None
         self._claimed = claimed
         self._inputs: dict[str, Any] = {}
+        self._suspects: set[str] = set()
         self._progress = plan.Progress.of(flow.definition, runs=())
         self.resume(claimed, runs=runs)
 
@@ -108,6 +112,7 @@ class Hand:
         self._progress = plan.Progress.of(
             self._flow.definition, runs=[_run_state(run) for run in runs], cancelling=claimed.cancelling
         )
+        self._suspects = {run.task_id for run in runs if run.error_code == outcomes.WORKER_LOST_CODE}
         unwritten = {ended.task_id: ended for ended in self._ended}
         for run in runs:
             if run.task_id in unwritten:
@@ -261,7 +266,8 @@ class Hand:
     async def _call(self, begun: Begun) -> None:
         step = self._flow.steps[begun.task_id]
         try:
-            result: Ending = await attempt(step, self._task_call(begun))
+            apart = self._desk.apart if self._is_suspect(begun) else None
+            result: Ending = await attempt(step, self._task_call(begun), apart=apart)
         except InvalidRequest as error:
             result = ExecutionError(str(error), code="INVALID_INPUT", permanent=True)
         finally:
@@ -269,6 +275,15 @@ class Hand:
             self._free_slot(begun.task_id)
         self._end(_running(begun), result=result)
         self.advance()
+
+    def _is_suspect(self, begun: Begun) -> bool:
+        """Its last attempt may have killed a worker: this one is made apart from all others.
+
+        Calls that only wait on sockets are above suspicion, until two of them running have lost their worker.
+        """
+        if begun.task_id not in self._suspects:
+            return False
+        return not self._flow.steps[begun.task_id].is_harmless or begun.attempt > SUSPICIOUS_LOSSES
 
     def _task_call(self, begun: Begun) -> TaskCall:
         """Raises InvalidRequest where the transaction's params do not fit."""
@@ -289,6 +304,10 @@ class Hand:
 
     def _end(self, run: plan.RunState, *, result: Ending) -> None:
         """Decides what the result means; the row of it waits for the next write."""
+        if isinstance(result, outcomes.WorkerLost):
+            self._suspects.add(run.task_id)
+        else:
+            self._suspects.discard(run.task_id)
         row = ended(run, step=self._flow.steps[run.task_id], result=result, flow_name=self._flow.definition.name)
         self._ended.append(row)
         self._see(row)

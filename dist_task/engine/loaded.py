@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from dist_task.conf import conf
+from dist_task.executors import threads
 from dist_task.executors.base import Executor, executors
 from flows.definition import FlowDefinition, TaskSpec
 
@@ -21,6 +22,8 @@ class Step(NamedTuple):
     spec: TaskSpec
     executor: Executor | None
     target: str
+    blocks: bool  # its calls are made in threads
+    is_harmless: bool  # its calls cannot be what a worker died of
 
 
 class LoadedFlow(NamedTuple):
@@ -58,7 +61,15 @@ def openings(flows: Mapping[str, LoadedFlow], *, slots: Slots) -> bytes:
 
 def _step(spec: TaskSpec) -> Step:
     executor = executors().get(spec.type)
-    return Step(spec, executor=executor, target=executor.target(spec.config) if executor else "")
+    if executor is None:
+        return Step(spec, executor=None, target="", blocks=False, is_harmless=True)
+    return Step(
+        spec,
+        executor=executor,
+        target=executor.target(spec.config),
+        blocks=threads.blocks(executor),
+        is_harmless=getattr(executor, "is_harmless", False),
+    )
 
 
 def _opening(roots: list[TaskSpec]) -> bytes | None:
