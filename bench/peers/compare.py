@@ -13,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from bench.arguments import Arguments
+from bench.children import StandFailed
 from bench.client import ALL_SECONDS, CallFailed, Client, post_all, request
 from bench.latency import LATE_FLOWS, LATE_PAUSE_SECONDS, latency, lateness, percentiles
 from bench.peers.base import NotInstalled, Peer, Place, Running
