@@ -18,7 +18,7 @@ import uvloop
 from dist_task.errors import ExecutionError
 from dist_task.executors import threads as threads_module
 from dist_task.executors.base import Result, TaskCall
-from dist_task.executors.threads import Threads, close, execute
+from dist_task.executors.threads import Threads, blocks, close, execute
 
 from .worker import wait_for
 
@@ -134,8 +134,13 @@ def test_a_plain_function_around_a_coroutine_function_runs_in_the_loop() -> None
     async def deed(call: TaskCall) -> Result:
         return current_thread(call)
 
+    class Hidden(Wrapped):
+        """Not seen before."""
+
+    assert blocks(Hidden(deed))
     for _time in range(2):
-        assert run(execute(Wrapped(deed), call_of())).output is threading.current_thread()
+        assert run(execute(Hidden(deed), call_of())).output is threading.current_thread()
+        assert not blocks(Hidden(deed))
 
 
 def test_context_variables_come_along_and_stay_there() -> None:
@@ -377,7 +382,7 @@ def test_the_next_attempt_waits_under_another_loop_as_well(few: Threads, gate: t
 
 
 def hang(gate: threading.Event, *, times: int) -> Awaitable[list[Any]]:
-    executor = Blocking(lambda call: Result(gate.wait(30)))
+    executor = Blocking(lambda call: Result(gate.wait(300)))
     calls = [call_of(f"hung{each}", timeout_seconds=0.05) for each in range(times)]
     return asyncio.gather(*(execute(executor, call) for call in calls), return_exceptions=True)
 
@@ -386,7 +391,8 @@ def test_a_thread_that_was_given_up_is_replaced(few: Threads, gate: threading.Ev
     async def scenario() -> Any:
         ends = await hang(gate, times=2)
         assert [end.code for end in ends] == ["TIMEOUT", "TIMEOUT"]
-        return (await execute(Blocking(lambda call: Result("well")), call_of())).output
+        async with asyncio.timeout(30):
+            return (await execute(Blocking(lambda call: Result("well")), call_of())).output
 
     assert run(scenario()) == "well"
 
