@@ -279,11 +279,11 @@ class Hand:
     def _is_suspect(self, begun: Begun) -> bool:
         """Its last attempt may have killed a worker: this one is made apart from all others.
 
-        Calls that only wait on sockets are above suspicion, until two of them running have lost their worker.
+        Those of trusted executors are above suspicion until two of them running have lost their worker.
         """
         if begun.task_id not in self._suspects:
             return False
-        return not self._flow.steps[begun.task_id].is_harmless or begun.attempt > SUSPICIOUS_LOSSES
+        return not self._flow.steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
 
     def _task_call(self, begun: Begun) -> TaskCall:
         """Raises InvalidRequest where the transaction's params do not fit."""

@@ -23,7 +23,7 @@ class Step(NamedTuple):
     executor: Executor | None
     target: str
     blocks: bool  # its calls are made in threads
-    is_harmless: bool  # its calls cannot be what a worker died of
+    is_trusted: bool  # see Executor
 
 
 class LoadedFlow(NamedTuple):
@@ -62,13 +62,13 @@ def openings(flows: Mapping[str, LoadedFlow], *, slots: Slots) -> bytes:
 def _step(spec: TaskSpec) -> Step:
     executor = executors().get(spec.type)
     if executor is None:
-        return Step(spec, executor=None, target="", blocks=False, is_harmless=True)
+        return Step(spec, executor=None, target="", blocks=False, is_trusted=True)
     return Step(
         spec,
         executor=executor,
         target=executor.target(spec.config),
         blocks=threads.blocks(executor),
-        is_harmless=getattr(executor, "is_harmless", False),
+        is_trusted=getattr(executor, "is_trusted", False),
     )
 
 

@@ -56,11 +56,9 @@ class TaskCall:
 
 def name_based_uuid(namespace: uuid.UUID, name: str) -> str:
     """`str(uuid.uuid5(namespace, name))`, without the object (RFC 9562, 5.5)."""
-    digest = bytearray(sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = sha1(namespace.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,12 @@ class Result:
 
 
 class Executor(Protocol):
-    """Runs one kind of task. One instance serves a worker's event loop for the worker's whole life."""
+    """Runs one kind of task. One instance serves a worker's event loop for the worker's whole life.
+
+    `is_trusted`, where a class says it and says true: its calls do nothing but wait on sockets, and keep their
+    deadlines by themselves. No second clock runs for them, and they are not the first to be suspected of a
+    worker's death.
+    """
 
     kind: ClassVar[str]
 

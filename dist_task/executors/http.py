@@ -50,6 +50,7 @@ LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 class HttpExecutor:
     kind: ClassVar[str] = "http"
+    is_trusted: ClassVar[bool] = True
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
