@@ -68,9 +68,9 @@ def measure(arguments: Arguments) -> Iterator[Found]:
             sys.stderr.write(f"round {number + 1} of {arguments.runs}\n")
             found = uvloop.run(measure_round(Bench(place, f"r{number}"), arguments=arguments))
             if full:
-                found |= uvloop.run(measure_history(place, full[0], prefix=f"r{number}", arguments=arguments)) | full[1]
+                found |= uvloop.run(measure_history(place, full[0], number=number, arguments=arguments)) | full[1]
             if "peers" in arguments.parts:
-                found |= compare(place, prefix=f"r{number}", folder=folder, arguments=arguments)
+                found |= compare(place, number=number, folder=folder, arguments=arguments)
             yield {**once, **found}
             once = {}
 
@@ -130,12 +130,13 @@ def fill_second(stack: ExitStack, folder: Path, *, step_port: int, arguments: Ar
     return full, fill(full, count=arguments.history)
 
 
-async def measure_history(empty: Stand, full: Stand, *, prefix: str, arguments: Arguments) -> Found:
-    """The same workload on both services in turn: the ratio is of one round."""
+async def measure_history(empty: Stand, full: Stand, *, number: int, arguments: Arguments) -> Found:
+    """The same workload on both services in turn, each one first in every second round: the ratio is of one round."""
     say("history")
     found: Found = {}
-    for name, place in (("empty", empty), ("full", full)):
-        measured = await throughput(Bench(place, f"{prefix}-{name}"), flow="W3", count=arguments.flows)
+    turns = [("empty", empty), ("full", full)]
+    for name, place in reversed(turns) if number % 2 else turns:
+        measured = await throughput(Bench(place, f"r{number}-{name}"), flow="W3", count=arguments.flows)
         found |= {key.replace("W3", f"W3{name}", 1): values for key, values in measured.items()}
     ratio = found["W3full"]["flows_per_second"] / found["W3empty"]["flows_per_second"]
     return {**found, "bigtables": {"full_over_empty": ratio}}

@@ -26,6 +26,8 @@ BYTES_PER_TRANSACTION = 8_000
 """More than a W3 takes with its indexes and WAL: the disk has to have as much before anything is written."""
 
 TRANSACTIONS, RUNS, LOG = "transactions_transaction", "dist_task_taskrun", "dist_task_executionlog"
+SESSION = "SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '1GB'"
+"""Ends with the session. The copies point at rows that exist, so that no foreign key has to be looked up."""
 COLUMNS = """
     SELECT column_name, data_type FROM information_schema.columns
     WHERE table_schema = 'public' AND table_name = %s AND column_name <> 'id' AND is_generated = 'NEVER'
@@ -50,8 +52,7 @@ def fill(stand: Stand, *, count: int) -> Found:
     check_disk(stand, count=count)
     began = time.monotonic()
     with closing(stand.connect()) as connection, connection.cursor() as cursor:
-        # Of this session alone. The copies point at rows that exist, so that no foreign key has to be looked up.
-        cursor.execute("SET session_replication_role = replica; SET synchronous_commit = off")
+        cursor.execute(SESSION)
         template, first = _template(cursor, flow_id=stand.flow_ids["W3"]), _reserve(cursor, count=count)
         for start, size in _slices(count):
             _copy(cursor, template=template, first=first + start, age=count - start, size=size)

@@ -58,6 +58,16 @@ ROWS = (
     ("W3 with big tables over W3 with empty ones", "bigtables", "full_over_empty", ""),
 )
 KINDS = ("web", "drains", "cluster", "postgres", "supervisor", "keeper", "other", "step_server", "client")
+PEER_COLUMNS = (
+    ("flows/s", "flows_per_second"),
+    ("CPU ms/flow", "cpu_ms_per_flow"),
+    ("idle p50 ms", "idle_p50_ms"),
+    ("idle p99 ms", "idle_p99_ms"),
+    ("late p50 ms", "late_p50_ms"),
+    ("late p99 ms", "late_p99_ms"),
+    ("PSS MB", "pss_mb"),
+    ("made twice", "repeated_calls"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +159,18 @@ def _database(results: Results) -> Iterator[str]:
 
 
 def _peers(results: Results) -> Iterator[str]:
-    groups = {group: found for group, found in results.items() if group.startswith("peer.")}
-    names = list(dict.fromkeys(name for found in groups.values() for name in found))
-    for group, found in groups.items():
+    peers = {group: found for group, found in results.items() if group.startswith("peer.")}
+    if peers:
         yield ""
-        yield group.removeprefix("peer.")
-        for name in names:
-            if name in found:
-                yield _row(f"  {name.replace('_', ' ')}", found[name], "")
+        yield f"{'beside peers: W3':<30}" + "".join(f"{title:>15}" for title, _ in PEER_COLUMNS)
+    for group, found in peers.items():
+        cells = (_number(found[name].median) if name in found else "" for _, name in PEER_COLUMNS)
+        yield f"{group.removeprefix('peer.'):<30}" + "".join(f"{cell:>15}" for cell in cells)
+    for group, found in results.items():
+        if group.startswith("ratios."):
+            yield ""
+            for name, value in found.items():
+                yield _row(f"{group.removeprefix('ratios.')}, times better than {name}", value, "")
 
 
 def write(results: Results, *, rounds: list[Found], arguments: Arguments) -> Path:

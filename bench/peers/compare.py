@@ -25,17 +25,24 @@ from bench.throughput import CONNECTIONS, Bench, Found, batch_throughput, throug
 from bench.workloads import TASKS
 
 WAITING_CONNECTIONS = 64
-WARM_UP = 50
+WARM_UP = 20
 POLL_SECONDS = 0.02
-OURS, OURS_BATCH = "peer.dist_task", "peer.dist_task, batch"
+OURS, OURS_BATCH = "peer.dist_task", "peer.dist_task, in batches"
 
 
-def compare(stand: Stand, *, prefix: str, folder: Path, arguments: Arguments) -> Found:
-    """Per peer its figures, and ours as a multiple of each one's and of the fastest one's."""
-    found = uvloop.run(_measure_ours(Bench(stand, f"{prefix}-peers"), arguments=arguments))
-    for peer in installed(arguments.peers):
-        _say(peer.label)
-        place = Place(_own_folder(folder, f"{peer.name}-{prefix}"), stand.step_port, stand)
+def compare(stand: Stand, *, number: int, folder: Path, arguments: Arguments) -> Found:
+    """Per peer its figures, and ours as a multiple of each one's and of the fastest one's.
+
+    Every second round goes the other way, so that nobody is always first.
+    """
+    found: Found = {}
+    turns: list[Peer | None] = [None, *installed(arguments.peers)]
+    for peer in reversed(turns) if number % 2 else turns:
+        _say(peer.label if peer else "dist_task")
+        if peer is None:
+            found |= uvloop.run(_measure_ours(Bench(stand, f"r{number}-peers"), arguments=arguments))
+            continue
+        place = Place(_own_folder(folder, f"{peer.name}-{number}"), stand.step_port, stand)
         try:
             found[f"peer.{peer.label}"] = _measure_peer(peer, place, arguments=arguments)
         except (CallFailed, StandFailed) as reason:
@@ -69,7 +76,6 @@ def _own_folder(folder: Path, name: str) -> Path:
 
 
 async def _measure_ours(bench: Bench, *, arguments: Arguments) -> Found:
-    _say("dist_task")
     found = await throughput(bench, flow="W3", count=arguments.flows)
     found |= await batch_throughput(bench, flow="W3", count=arguments.flows)
     found |= await latency(bench, flow="W3", count=arguments.idle)
@@ -77,11 +83,12 @@ async def _measure_ours(bench: Bench, *, arguments: Arguments) -> Found:
     names = ("flows_per_second", "cpu_ms_per_flow", "repeated_calls")
     ours = {name: found["W3"][name] for name in names}
     ours |= {"idle_p50_ms": found["idle"]["waited_p50_ms"], "idle_p99_ms": found["idle"]["waited_p99_ms"]}
+    ours["pss_mb"] = sum(size for kind, size in found["W3.pss_mb"].items() if kind != "postgres")
     return {OURS: {**ours, **found["late"]}, OURS_BATCH: {name: found["W3batch"][name] for name in names}}
 
 
 async def measure(running: Running, *, step_port: int, flows: int, idle: int) -> dict[str, float]:
-    await _burst(running, name="warm", count=WARM_UP, waiting=False, step_port=step_port)
+    await _burst(running, name="warm", count=max(WARM_UP, flows // 2), waiting=False, step_port=step_port)
     await forget(step_port)
     started = await _burst(running, name="started", count=flows, waiting=False, step_port=step_port)
     waited = (
@@ -174,14 +181,14 @@ def ratios(found: Found) -> Found:
     shortest = min(values["idle_p50_ms"] for values in peers.values())
     ours, batch = found[OURS]["flows_per_second"], found[OURS_BATCH]["flows_per_second"]
     return {
-        "peer.ratios, one by one": {"to_the_fastest": ours / max(rates.values()), **_over(ours, rates)},
-        "peer.ratios, batch": {"to_the_fastest": batch / max(rates.values()), **_over(batch, rates)},
-        "peer.ratios, idle p50": {"to_the_fastest": shortest / found[OURS]["idle_p50_ms"]},
+        "ratios.one by one": {"the fastest": ours / max(rates.values()), **_over(ours, rates)},
+        "ratios.in batches": {"the fastest": batch / max(rates.values()), **_over(batch, rates)},
+        "ratios.idle p50": {"the fastest": shortest / found[OURS]["idle_p50_ms"]},
     }
 
 
 def _over(ours: float, rates: dict[str, float]) -> dict[str, float]:
-    return {f"to_{name.removeprefix('peer.')}": ours / rate for name, rate in rates.items()}
+    return {name.removeprefix("peer."): ours / rate for name, rate in rates.items()}
 
 
 def _say(name: str) -> None:

@@ -162,9 +162,9 @@ def test_ratios_are_to_each_peer_and_to_the_fastest_one():
         }
     )
 
-    assert found["peer.ratios, one by one"] == {"to_the_fastest": 2.5, "to_A": 2.5, "to_B": 10.0}
-    assert found["peer.ratios, batch"]["to_the_fastest"] == 5.0
-    assert found["peer.ratios, idle p50"] == {"to_the_fastest": 2.0}
+    assert found["ratios.one by one"] == {"the fastest": 2.5, "A": 2.5, "B": 10.0}
+    assert found["ratios.in batches"]["the fastest"] == 5.0
+    assert found["ratios.idle p50"] == {"the fastest": 2.0}
 
 
 def test_every_peer_has_a_driver():
