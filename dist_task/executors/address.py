@@ -6,7 +6,7 @@ import fnmatch
 import ipaddress
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import SplitResult, quote, urlsplit
 
 from django.utils.translation import gettext as _
@@ -27,7 +27,7 @@ class ForbiddenAddress(OSError):
     """The name resolved to an address that this deployment does not call."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """A URL, read once. `host` is what is resolved or connected to: ASCII, an IPv6 literal without its brackets."""
 
@@ -36,6 +36,11 @@ class Target:
     port: int
     netloc: str
     path: str
+
+    @cached_property
+    def key(self) -> tuple[str, str, int]:
+        """Requests with the same one may share connections."""
+        return self.scheme, self.host, self.port
 
     @property
     def host_header(self) -> str:
@@ -92,14 +97,14 @@ def host_problem(url: str) -> str:
 
 
 def netloc_problem(netloc: str) -> str:
-    if _is_allowed(netloc, patterns=conf.ALLOWED_HOSTS_OUT):
+    if _is_allowed(netloc, conf.ALLOWED_HOSTS_OUT):
         return ""
     message = _("the host %(host)s is not on the list of allowed hosts (ALLOWED_HOSTS_OUT)")
     return message % {"host": urlsplit(f"//{netloc}").hostname}
 
 
 @lru_cache(maxsize=1_000)
-def _is_allowed(netloc: str, *, patterns: tuple[str, ...]) -> bool:
+def _is_allowed(netloc: str, patterns: tuple[str, ...]) -> bool:
     """Whether a pattern matches the host, or host:port."""
     parts = urlsplit(f"//{netloc}")
     host = (parts.hostname or "").lower()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -23,13 +22,11 @@ from .encoding import decoded
 MOST_HEAD_BYTES = 65_536
 """Of header lines, and of what comes without any body in it: a head without an end, extensions, trailers."""
 MOST_HEADERS = 256
-_LISTS = frozenset({b"content-encoding", b"transfer-encoding"})
 _NO_BODY = frozenset({204, 304})
 SWITCHING_PROTOCOLS = 101
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back, in full. The names of `headers` are in lower case; of several lines the first counts."""
 
     status: int
@@ -47,6 +44,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, *, opened: set[Connection]) -> None:
         self.idle_since = 0.0
         self._opened = opened
+        self._lines: dict[bytes, bytes] = {}
+        self.on_header = self._lines.setdefault  # called by the parser for each line; nothing of Python's is faster
         self._parser = httptools.HttpResponseParser(self)
         self._waiting: asyncio.Future[None] | None = None
         self._is_spoilt = False
@@ -60,7 +59,7 @@ class Connection(asyncio.Protocol):
         """
         self._begin()
         waiting = self._waiting = loop.create_future()
-        deadline = loop.call_at(ends_at, self._fail, TimeoutError())
+        deadline = loop.call_later(ends_at - loop.time(), self._fail, TimeoutError())
         try:
             self._transport.write(request)
             await waiting
@@ -79,11 +78,12 @@ class Connection(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Open, and nothing came unasked: no bytes, and no end that the loop has not seen yet."""
-        return self.is_open and not self._poll.poll(0)
+        return not (self._is_spoilt or self._transport.is_closing() or self._poll.poll(0))
 
     @property
-    def has_sent_all(self) -> bool:
-        return not self._transport.get_write_buffer_size()
+    def is_clean(self) -> bool:
+        """Open, and all was sent: fit for another request."""
+        return not (self._is_spoilt or self._transport.is_closing() or self._transport.get_write_buffer_size())
 
     def drop(self) -> None:
         self._is_spoilt = True
@@ -91,10 +91,10 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._status = 0
-        self._headers: dict[bytes, bytes] = {}
+        self._lines.clear()
         self._chunks: list[bytes] = []
         self._size = 0
-        self._header_bytes = self._fruitless_bytes = 0
+        self._fruitless_bytes = 0
         self._most = conf.MAX_RESPONSE_BYTES
         self._is_complete = self._ends_with_connection = False
 
@@ -162,19 +162,13 @@ class Connection(asyncio.Protocol):
         if self._is_complete:
             raise failures.unreadable("more came after its end")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value) + 4
-        name = name.lower()
-        present = self._headers.setdefault(name, value)
-        if present is not value and name in _LISTS:
-            self._headers[name] = present + b"," + value
-        if self._header_bytes > MOST_HEAD_BYTES or len(self._headers) > MOST_HEADERS:
-            raise failures.unreadable("it has too many headers")
-
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
         if self._status == SWITCHING_PROTOCOLS:
             raise failures.unreadable("it switches to another protocol")
+        if len(self._lines) > MOST_HEADERS or sum(map(len, self._lines.values())) > MOST_HEAD_BYTES:
+            raise failures.unreadable("it has too many headers")
+        self._headers = {name.lower(): value for name, value in reversed(self._lines.items())}
         if self._status < 200 or self._status in _NO_BODY:
             return
         length, transfer = self._headers.get(b"content-length"), self._headers.get(b"transfer-encoding")
@@ -192,7 +186,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._status < 200:  # informational: the answer is still to come
-            self._headers.clear()
+            self._lines.clear()
             return
         self._is_complete = True
         self._is_spoilt |= not self._parser.should_keep_alive()

@@ -16,7 +16,7 @@ from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.payload import body_of, for_log, loads_untrusted, mask
 
-from .address import CONTROL, host_problem
+from .address import CONTROL, host_problem, target_of
 from .base import Result, TaskCall
 from .connection import Answer
 from .outbound import OUTBOUND, Headers
@@ -120,6 +120,10 @@ def url_problems(url: object) -> list[str]:
         return [_("url must be absolute, like http://payment/deduct")]
     if CONTROL.search(url) or parts.username is not None:
         return [_("url must not hold blanks, control characters or a user name")]
+    try:
+        target_of(url)
+    except ValueError:
+        return [_("url is not a valid URL")]
     problem = host_problem(url)
     return [problem] if problem else []
 
@@ -149,9 +153,14 @@ def logged_request(
     return {
         "method": method,
         "url": mask(url),
-        "headers": {**sent, **mask(configured)} if configured else sent,
+        "headers": _masked(sent, configured=configured) if configured else sent,
         "body": None if body is None else for_log(value, text=body, limit=conf.MAX_LOG_BYTES),
     }
+
+
+def _masked(sent: Mapping[str, str], *, configured: Mapping[str, str]) -> dict[str, str]:
+    masked = mask(configured)
+    return {name: masked.get(name, value) for name, value in sent.items()}
 
 
 def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) -> Result:
@@ -177,7 +186,8 @@ def parsed_body(answer: Answer) -> Any:
     """JSON where it is JSON, else the text."""
     if not answer.body:
         return None
-    if "json" in (answer.header(b"content-type") or "json"):
+    kind = answer.header(b"content-type")
+    if kind is None or "json" in kind:
         try:
             return loads_untrusted(answer.body)
         except ValueError:

@@ -49,21 +49,15 @@ class Outbound:
         if problem := netloc_problem(target.netloc):
             raise ExecutionError(problem, code="FORBIDDEN_HOST", permanent=True)
         request = _request(_head(method, url, constant), varying=varying, body=body)
-        return await self._exchange(target, request, timeout_seconds=timeout_seconds)
-
-    async def _exchange(self, target: Target, request: bytes, *, timeout_seconds: float) -> Answer:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_seconds
-        pool = self._pools.get(loop)
-        if pool is None:
-            pool = self._pools[loop] = Pool()
-        key = (target.scheme, target.host, target.port)
-        connection = pool.take(key, now=loop.time()) or await pool.connect(target, seconds=timeout_seconds)
+        pool = self._pools.get(loop) or self._pools.setdefault(loop, Pool())
+        connection = pool.take(target.key, now=loop.time()) or await pool.connect(target, seconds=timeout_seconds)
         try:
             answer = await connection.exchange(request, loop=loop, ends_at=ends_at)
         except TimeoutError as error:
             raise failures.no_answer_in_time(timeout_seconds) from error
-        pool.keep(key, connection, loop=loop)
+        pool.keep(target.key, connection, loop=loop)
         return answer
 
     async def close(self) -> None:
@@ -96,7 +90,7 @@ def _request(head: bytes, *, varying: Mapping[str, str], body: bytes | None) -> 
 
 
 def _lines(headers: Collection[tuple[str, str]]) -> bytes:
-    """Header lines as they are sent, in UTF-8; refuses values that would end a line and begin another."""
+    """Header lines as they are sent, in UTF-8; refuses what would end a line and begin another."""
     text = "".join([f"{name}: {value}\r\n" for name, value in headers])
     lines = len(headers)
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
@@ -104,7 +98,7 @@ def _lines(headers: Collection[tuple[str, str]]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise failures.invalid_header(text[error.start - 40 : error.start]) from error
+        raise failures.invalid_header(text[: error.start].rpartition("\n")[2].partition(":")[0]) from error
 
 
 OUTBOUND = Outbound()

@@ -48,11 +48,14 @@ class Pool:
         return None
 
     def keep(self, key: Key, connection: Connection, *, loop: asyncio.AbstractEventLoop) -> None:
-        if not (connection.is_open and connection.has_sent_all):
+        """For the next request, if nothing speaks against it."""
+        if not connection.is_clean:
             connection.drop()
             return
         connection.idle_since = loop.time()
-        self._idle.setdefault(key, []).append(connection)
+        if (kept := self._idle.get(key)) is None:
+            kept = self._idle[key] = []
+        kept.append(connection)
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(KEEPALIVE_SECONDS, self._sweep, loop)
 
@@ -80,10 +83,8 @@ class Pool:
         """Closes all, those in use as well: their calls fail."""
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        for _until, lookup in self._names.values():
-            lookup.cancel()
+            self._sweep_timer = None
         self._idle.clear()
-        self._names.clear()
         for connection in list(self._opened):
             connection.drop()
         await asyncio.sleep(0)  # the transports close in the loop's next round
@@ -121,6 +122,7 @@ class Pool:
                     return connection
             except (TimeoutError, OSError):
                 if left == 1:
+                    self._names.pop((target.host, target.port), None)  # the service may have moved
                     raise
         raise AssertionError("no address to connect to")
 

@@ -15,6 +15,7 @@ from django.conf import LazySettings
 
 from dist_task.executors import pool
 from dist_task.executors.address import ForbiddenAddress, refuse_address, target_of
+from dist_task.executors.http import HttpExecutor
 
 from .conftest import OK, Run, call, failure, verdict
 from .raw_service import RawService, Talk, keeps_saying, serving
@@ -75,6 +76,19 @@ def test_a_url_is_read_and_quoted(url: str, host: str, port: int, host_header: s
 )
 def test_a_url_that_cannot_be_called_is_refused_for_good(run: Run, url: str) -> None:
     assert verdict(run(failure(url))) == INVALID_URL
+
+
+@pytest.mark.parametrize(
+    ("url", "is_right"),
+    [
+        ("http://payment/a", True),
+        ("http://a..b/", False),
+        ("http://stra\u00dfe.example/", False),
+        ("http://[::x]/", False),
+    ],
+)
+def test_a_flow_that_names_such_a_url_is_refused_when_it_is_posted(url: str, is_right: bool) -> None:
+    assert (HttpExecutor().check_config({"url": url}) == []) == is_right
 
 
 def test_a_secret_in_a_bad_url_is_not_told(run: Run) -> None:
@@ -152,6 +166,24 @@ def test_a_name_that_leads_nowhere_or_where_it_may_not_is_not_an_execution(
     settings.DIST_TASK = {**settings.DIST_TASK, "ALLOW_PRIVATE_TARGETS": private}
 
     assert verdict(run(failure("http://payment:9/"))) == expected
+
+
+def test_calls_of_a_host_share_a_question_and_ask_again_after_it_could_not_be_reached(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, Any] = {"payment": ["127.0.0.99"]}
+    questions = names(monkeypatch, known)
+
+    async def scenario() -> Any:
+        async with serving(keeps_saying(OK)) as service:
+            url = service.url().replace("127.0.0.1", "payment")
+            refused = verdict(await failure(url))
+            known["payment"] = ["127.0.0.1"]
+            await asyncio.gather(*(call(url) for _one in range(10)))
+            return refused, len(service.requests)
+
+    assert run(scenario()) == (REFUSED, 10)
+    assert questions == ["payment"] * 2
 
 
 def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, Any]) -> list[str]:
@@ -245,6 +277,23 @@ def test_a_service_is_told_of_the_attempt_in_one_well_formed_head(run: Run) -> N
     assert (found["x-given"], found["accept"], found["accept-encoding"]) == ("扣", "text/plain", "identity")
     assert (found["content-type"], found["content-length"]) == ("text/x", str(len(body)))
     assert (found["x-dist-task-instance"], found["x-dist-task-attempt"]) == ("订单-1", "1")
+
+
+def test_the_log_shows_what_was_sent_without_configured_secrets(run: Run) -> None:
+    async def scenario() -> Any:
+        async with serving(keeps_saying(OK)) as service:
+            headers = {"Authorization": "Bearer hunter2", "X-Given": "a", "accept-encoding": "gzip"}
+            result = await call(service.url("/a?token=hunter2"), headers=headers)
+            return result.request, service.requests[0]
+
+    request, sent = run(scenario())
+
+    assert "hunter2" not in str(request)
+    assert sent.count(b"hunter2") == 2
+    assert (request["headers"]["Authorization"], request["headers"]["X-Given"]) == ("***", "a")
+    assert {line.partition(":")[0] for line in sent.decode().split("\r\n")[1:-2]} == (
+        set(request["headers"]) | {"Host", "Accept", "User-Agent", "Content-Length"}
+    )
 
 
 # -- TLS --

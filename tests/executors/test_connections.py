@@ -7,6 +7,8 @@ import os
 import random
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -228,22 +230,38 @@ def test_nobody_listening_is_not_an_execution(run: Run) -> None:
     assert str(error) == f"no connection to 127.0.0.1:{port}: Connection refused"
 
 
-def test_a_connection_that_takes_too_long_is_not_an_execution(run: Run) -> None:
-    with socket.socket() as full:
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The URL of a service whose backlog is full: what is past it gets no answer to its SYN."""
+    with ExitStack() as sockets:
+        full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        waiting = []
-        for _one in range(3):  # what is past the backlog gets no answer to its SYN
-            waiting.append(socket.socket())
-            waiting[-1].setblocking(False)
-            waiting[-1].connect_ex(full.getsockname())
+        for _one in range(3):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}/"
 
-        error = run(failure(f"http://127.0.0.1:{full.getsockname()[1]}/", seconds=0.5))
 
-        for each in waiting:
-            each.close()
+def test_a_connection_that_takes_too_long_is_not_an_execution(run: Run, deaf: str) -> None:
+    assert verdict(run(failure(deaf, seconds=0.5))) == CONNECT_TIMEOUT
 
-    assert verdict(error) == CONNECT_TIMEOUT
+
+def test_a_call_that_is_dropped_while_it_connects_leaves_nothing_open(run: Run, deaf: str) -> None:
+    async def scenario() -> None:
+        async with serving(keeps_saying(OK)) as service:
+            await call(service.url())
+        await OUTBOUND.close()
+        await asyncio.sleep(0.05)
+        before = open_files()
+        for _time in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(call(deaf), 0.05)
+        while open_files() > before:
+            await asyncio.sleep(0.01)
+
+    run(scenario())
 
 
 def test_many_calls_against_a_service_that_closes_at_random(run: Run) -> None:
