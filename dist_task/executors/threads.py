@@ -65,7 +65,7 @@ async def execute(executor: Executor | BlockingExecutor, call: TaskCall) -> Resu
     found = await threads().execute(executor, call)
     if not inspect.isawaitable(found):
         return as_result(found)
-    _BLOCKS[type(executor)] = False  # a plain function around a coroutine function: known from now on
+    # A plain function around a coroutine function. The caller, who asked `blocks`, has set no deadline.
     async with asyncio.timeout(call.timeout_seconds + MARGIN_SECONDS):
         return as_result(await found)
 

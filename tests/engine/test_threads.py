@@ -134,13 +134,8 @@ def test_a_plain_function_around_a_coroutine_function_runs_in_the_loop() -> None
     async def deed(call: TaskCall) -> Result:
         return current_thread(call)
 
-    class Hidden(Wrapped):
-        """Not seen before."""
-
-    assert blocks(Hidden(deed))
-    for _time in range(2):
-        assert run(execute(Hidden(deed), call_of())).output is threading.current_thread()
-        assert not blocks(Hidden(deed))
+    assert blocks(Wrapped(deed))
+    assert run(execute(Wrapped(deed), call_of())).output is threading.current_thread()
 
 
 def test_context_variables_come_along_and_stay_there() -> None:
@@ -288,16 +283,14 @@ def test_a_coroutine_keeps_the_deadline_of_its_caller(few: Threads) -> None:
     assert ended == ["a"]
 
 
-def test_a_late_coroutine_that_nobody_knew_for_one_is_cancelled(few: Threads) -> None:
-    class Unknown(Wrapped):
-        """Not seen before."""
-
+def test_a_late_coroutine_behind_a_plain_function_is_cancelled_each_time(few: Threads) -> None:
     async def deed(call: TaskCall) -> Result:
         await asyncio.sleep(30)
         return Result()
 
-    with pytest.raises(TimeoutError):
-        run(execute(Unknown(deed), call_of(timeout_seconds=0.05)))
+    for _time in range(2):
+        with pytest.raises(TimeoutError):
+            run(execute(Wrapped(deed), call_of(timeout_seconds=0.05)))
 
 
 def test_a_result_that_comes_a_little_late_is_taken(patient: Threads) -> None:
