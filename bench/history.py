@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from psycopg2 import sql
@@ -22,8 +23,8 @@ from bench.throughput import Found
 
 SLICE = 250_000
 APART_SECONDS = 0.5
-BYTES_PER_TRANSACTION = 8_000
-"""More than a W3 takes with its indexes and WAL: the disk has to have as much before anything is written."""
+BYTES_PER_TRANSACTION, BYTES_OF_WAL = 5_000, 3_000_000_000
+"""Somewhat more than a W3 takes with its indexes: the disk has to have as much before anything is written."""
 
 TRANSACTIONS, RUNS, LOG = "transactions_transaction", "dist_task_taskrun", "dist_task_executionlog"
 SESSION = "SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '1GB'"
@@ -49,7 +50,7 @@ SIZES = """
 
 def fill(stand: Stand, *, count: int) -> Found:
     """Adds `count` finished W3; rows and bytes of the tables come back."""
-    check_disk(stand, count=count)
+    check_disk(stand.data, count=count)
     began = time.monotonic()
     with closing(stand.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(SESSION)
@@ -66,11 +67,11 @@ def fill(stand: Stand, *, count: int) -> Found:
     return {"history": found | {"megabytes": sum(size for *_, size in sizes) / 1e6}}
 
 
-def check_disk(stand: Stand, *, count: int) -> None:
-    free, needed = shutil.disk_usage(stand.data).free, count * BYTES_PER_TRANSACTION
+def check_disk(folder: Path, *, count: int) -> None:
+    free, needed = shutil.disk_usage(folder).free, count * BYTES_PER_TRANSACTION + BYTES_OF_WAL
     if free < needed:
         raise StandFailed(
-            f"{count:,} transactions may take {needed / 1e9:,.1f} GB and {stand.data} has {free / 1e9:,.1f}: "
+            f"{count:,} transactions may take {needed / 1e9:,.1f} GB and {folder} has {free / 1e9:,.1f}: "
             "set TMPDIR to a folder with more, or ask for fewer with --history."
         )
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench.arguments import MEASURED, read_arguments
+from bench.children import StandFailed
 from bench.client import CallFailed, Client, post_all, request
+from bench.history import check_disk
 from bench.peers import NAMES
 from bench.peers.compare import OURS, OURS_BATCH, ratios
 from bench.peers.registry import PEERS
@@ -167,6 +169,11 @@ def test_ratios_are_to_each_peer_and_to_the_fastest_one():
     assert found["ratios.idle p50"] == {"the fastest": 2.0}
 
 
+def test_a_history_that_the_disk_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(StandFailed, match="1,000,000,000,000 transactions may take 5,000,003.0 GB"):
+        check_disk(tmp_path, count=10**12)
+
+
 def test_every_peer_has_a_driver():
     assert tuple(PEERS) == NAMES
 
@@ -243,12 +250,12 @@ def test_a_quick_run_measures_everything():
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_no_process_behind():
     process = bench("--quick")
-    line = process.stderr.readline()  # it measures: the service runs
+    while process.stderr.readline() != "  quiet\n":  # it measures now: the service runs
+        assert process.poll() is None
     started = {each.pid for each in tree(process.pid)}
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
 
-    assert line == "  quiet\n"
     assert len(started) > 5
     assert process.returncode == 130, errors
     assert "ended" in errors
