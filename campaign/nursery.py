@@ -58,6 +58,7 @@ class Nursery:
         from dist_task import failpoints
 
         os.environ[failpoints.FILE_VARIABLE] = path
+        os.environ[failpoints.VARIABLE] = text  # for the processes that workers start
         failpoints.points = [failpoints.Failpoint.parse(each) for each in text.split(";") if each]
 
     def _renew_board(self) -> None:

@@ -27,6 +27,7 @@ class Conf:
     CLAIM_BATCH: int = 64
     SLOTS_PER_TARGET: int = 64
     SLOTS_PER_TRANSACTION: int = 32
+    BLOCKING_THREADS: int = 32
     MAX_BODY_BYTES: int = 1_048_576
     MAX_RESPONSE_BYTES: int = 1_048_576
     MAX_LOG_BYTES: int = 8_192

@@ -40,14 +40,23 @@ def connect(*, autocommit: bool = False, **parameters: Any) -> psycopg2.extensio
     It belongs to the caller alone. `parameters` override libpq's; times come back in UTC. Raises
     `psycopg2.OperationalError`, or `DatabaseUnavailable` when the embedded server cannot be had.
     """
-    from django.db import connections
-
-    known = connections["default"].get_connection_params()
-    known.pop("cursor_factory", None)
-    connection = psycopg2.connect(**{**known, **parameters})
+    connection = psycopg2.connect(**{**_known_parameters(), **parameters})
     if connection.info.parameter_status("TimeZone") != "UTC":
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = autocommit
     return connection
+
+
+def connect_asynchronously() -> psycopg2.extensions.connection:
+    """The same in psycopg2's asynchronous mode, not open yet: poll it. Times come in the time zone of the server."""
+    return psycopg2.connect(**_known_parameters(), async_=True)
+
+
+def _known_parameters() -> dict[str, Any]:
+    from django.db import connections
+
+    known = connections["default"].get_connection_params()
+    known.pop("cursor_factory", None)
+    return known

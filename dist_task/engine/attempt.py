@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable
 
 from dist_task import failpoints
-from dist_task.errors import ExecutionError
+from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors import threads
 from dist_task.executors.base import Result, TaskCall
 
@@ -16,9 +16,6 @@ from .loaded import Step
 from .outcome import WorkerLost
 
 logger = logging.getLogger(__name__)
-
-DEADLINE_MARGIN_SECONDS = 2.0
-"""An executor should keep its own deadline; this much later the worker gives up on it."""
 
 
 async def attempt(step: Step, call: TaskCall, *, apart: Apart | None = None) -> Result | ExecutionError | WorkerLost:
@@ -29,37 +26,50 @@ async def attempt(step: Step, call: TaskCall, *, apart: Apart | None = None) -> 
     if step.executor is None:
         return ExecutionError(f"no executor for tasks of type {step.spec.type}", code="NO_EXECUTOR", permanent=True)
     try:
-        failpoints.hit("call.before", call.task_id)
         if apart is not None:
-            result = await apart.execute(step.spec.type, call)
-        elif step.is_trusted:
-            result = await step.executor.execute(call)
-        elif step.blocks:
-            result = await threads.execute(step.executor, call)
-        else:
-            result = await _within_deadline(step.executor.execute(call), call=call)
+            return await apart.execute(step.spec.type, call)
+        failpoints.hit("call.before", call.task_id)
+        result = await _execute(step, call)
         failpoints.hit("call.after", call.task_id)
         return result
     except ExecutionError as error:
         return error
     except ProcessDied as error:
         return WorkerLost(str(error))
+    except InvalidRequest as error:
+        return ExecutionError(str(error), code="INVALID_INPUT", permanent=True)
+    except TimeoutError:
+        return _no_answer(call)
+    except SystemExit as error:
+        return ExecutionError(f"SystemExit: {error}", code="EXECUTOR_ERROR", unknown=True)
     except Exception as error:
         logger.exception("The executor %s failed", step.spec.type)
         return ExecutionError(f"{type(error).__name__}: {error}", code="EXECUTOR_ERROR", unknown=True)
 
 
+async def _execute(step: Step, call: TaskCall) -> Result:
+    assert step.executor is not None  # noqa: S101  # attempt() looked
+    if step.is_trusted:
+        return await step.executor.execute(call)
+    if step.blocks:
+        return await threads.execute(step.executor, call)
+    return threads.as_result(await _within_deadline(step.executor.execute(call), call=call))
+
+
 async def _within_deadline(execution: Awaitable[Result], *, call: TaskCall) -> Result:
-    deadline = _Deadline(call.timeout_seconds + DEADLINE_MARGIN_SECONDS)
+    deadline = _Deadline(call.timeout_seconds + threads.MARGIN_SECONDS)
     try:
         return await execution
     except asyncio.CancelledError:
         if not deadline.is_over:
             raise
-        message = f"no answer within {call.timeout_seconds:g} s"
-        raise ExecutionError(message, code="TIMEOUT", unknown=True) from None
+        raise TimeoutError from None
     finally:
         deadline.forget()
+
+
+def _no_answer(call: TaskCall) -> ExecutionError:
+    return ExecutionError(f"no answer within {call.timeout_seconds:g} s", code="TIMEOUT", unknown=True)
 
 
 class _Deadline:

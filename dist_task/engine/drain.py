@@ -21,6 +21,7 @@ from dist_task.states import TransactionStatus
 from flows.registry_rows import parse_stored
 
 from .apart import Apart
+from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
 from .hand import Attempt, Hand
 from .lease import LeaseKeeper
@@ -60,6 +61,7 @@ class Drain:
             total=conf.SLOTS, per_target=conf.SLOTS_PER_TARGET, per_transaction=conf.SLOTS_PER_TRANSACTION
         )
         self.apart = Apart()
+        self._clerk = Clerk()
         self._should_stop = should_stop
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
@@ -84,10 +86,8 @@ class Drain:
         loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         self.worker_id = await asyncio.to_thread(self._lease.register)
-        self._committer = Committer(worker_id=self.worker_id, loop=loop, on_reconnect=self._adopt)
-        self._committer.start()
+        self._committer = Committer(worker_id=self.worker_id, on_wake=self._wake_up, on_reconnect=self._adopt)
         self._lease.watch(
-            on_wake=partial(loop.call_soon_threadsafe, self._wake_up),
             on_lost=partial(loop.call_soon_threadsafe, self._on_lease_lost),
             ticked_at=lambda: self._ticked_at,
         )
@@ -113,11 +113,11 @@ class Drain:
         cancel = partial(
             batch.cancel, worker_id=self.worker_id, transaction_id=write.transaction_id, revision=write.revision
         )
-        self._committer.request(cancel, is_atomic=True).add_done_callback(partial(_tell_of, reply))
+        self._clerk.request(cancel, is_atomic=True).add_done_callback(partial(_tell_of, reply))
 
     def reload(self, hand: Hand) -> None:
         request = partial(claims.reload, worker_id=self.worker_id, transaction_id=hand.transaction_id)
-        self._committer.request(request).add_done_callback(partial(self._on_reloaded, hand))
+        self._clerk.request(request).add_done_callback(partial(self._on_reloaded, hand))
 
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
@@ -150,14 +150,9 @@ class Drain:
         if room <= 0:
             self._next_look = time.monotonic() + conf.POLL_SECONDS
             return
-        request = partial(
-            claims.harvest,
-            worker_id=self.worker_id,
-            limit=room,
-            look_ahead=self._idle,
-            openings=openings(self._recent, slots=self.slots),
+        harvest = await self._committer.claim(
+            limit=room, look_ahead=self._idle, openings=openings(self._recent, slots=self.slots)
         )
-        harvest: claims.Harvest = await self._committer.request(request)
         if harvest.claimed:
             failpoints.hit("claimed")
         await self._take_all(harvest.claimed, harvest.runs)
@@ -178,7 +173,7 @@ class Drain:
     async def _say_idle(self, idle: bool) -> None:
         if idle != self._idle:
             self._idle = idle
-            await self._committer.request(partial(leases.set_idle, worker_id=self.worker_id, idle=idle))
+            await self._clerk.request(partial(leases.set_idle, worker_id=self.worker_id, idle=idle))
 
     def _take(self, claimed: Claimed, *, runs: list[StoredRun]) -> None:
         if held := self._hands.get(claimed.transaction_id):
@@ -211,7 +206,7 @@ class Drain:
             return
         if len(self._flows) > MOST_FLOWS:
             self._flows.clear()
-        found = await self._committer.request(partial(claims.definitions, flow_ids=unknown))
+        found = await self._clerk.request(partial(claims.definitions, flow_ids=unknown))
         for flow_id, (text, pinned) in found.items():
             try:
                 self._flows[flow_id] = await asyncio.to_thread(_load, text, pinned=pinned)
@@ -220,7 +215,7 @@ class Drain:
 
     def _adopt(self) -> None:
         """A connection broke: what was claimed just then is this worker's, though it was not told."""
-        self._committer.request(partial(claims.owned, worker_id=self.worker_id)).add_done_callback(self._on_owned)
+        self._clerk.request(partial(claims.owned, worker_id=self.worker_id)).add_done_callback(self._on_owned)
 
     def _on_owned(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and not future.exception():
@@ -242,7 +237,7 @@ class Drain:
             message=message,
             seconds=PARK_SECONDS,
         )
-        self._committer.request(request)
+        self._clerk.request(request)
 
     def _on_reloaded(self, hand: Hand, future: asyncio.Future[Any]) -> None:
         if future.cancelled() or future.exception() or future.result() is None:
@@ -261,6 +256,7 @@ class Drain:
         self._lost = True
         self._accepting = False
         self._committer.abandon()
+        self._clerk.abandon()
         for hand in self._hands.values():
             hand.drop()
         if self._main is not None:
@@ -283,7 +279,7 @@ class Drain:
             await asyncio.sleep(TIDY_SECONDS)
             in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
             try:
-                rescued = await self._committer.request(partial(_tidy, may_rescue=in_contact), is_atomic=True)
+                rescued = await self._clerk.request(partial(_tidy, may_rescue=in_contact), is_atomic=True)
             except Unstorable as error:
                 logger.error("Housekeeping failed: %s", error)
             else:
@@ -306,15 +302,19 @@ class Drain:
                 pass
         for hand in self._hands.values():
             hand.drop()
-        await self._committer.request(partial(leases.retire, worker_id=self.worker_id), is_atomic=True)
+        await self._clerk.request(partial(leases.retire, worker_id=self.worker_id), is_atomic=True)
 
     async def _close(self) -> None:
         for task in self._background:
             task.cancel()
         self._lease.stop()
-        self._committer.end()
-        for thread in (self._lease, self._committer):
-            await asyncio.to_thread(thread.join, JOIN_SECONDS)
+        await asyncio.to_thread(self._lease.join, JOIN_SECONDS)
+        for part in (self._committer, self._clerk):
+            try:
+                async with asyncio.timeout(JOIN_SECONDS):
+                    await part.close()
+            except TimeoutError:
+                logger.warning("The database does not answer: what was to be written last is left.")
         await self.apart.close()
         for executor in executors().values():
             try:

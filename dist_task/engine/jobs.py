@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable
 
 import psycopg2
@@ -20,14 +19,11 @@ from .drain import Drain
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
-SWITCH_SECONDS = 0.001
-"""The committer needs the interpreter after each of its round trips: at Python's 5 ms a batch of six waits for 30."""
 
 
 def drain(cluster: str) -> None:
     """Works off what is due, under one lease after the other, until the time box ends or the cluster stops."""
     shared = boards.board
-    sys.setswitchinterval(SWITCH_SECONDS)
 
     def should_stop() -> bool:
         return shared is not None and shared.is_stopping

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import select
-import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,7 +27,7 @@ RENEWALS = 5
 class LeaseKeeper(threading.Thread):
     """Registers a worker and keeps its lease while `is_alive` says that the loop still ticks.
 
-    `on_wake` is called for every notification, `on_lost` once when somebody else took over or the loop stands still.
+    `on_lost` is called once when somebody else took over or the loop stands still.
     Both run in this thread. While the database is away nothing is lost: no work can start, results wait to be written,
     and others give the lease time to be renewed before they take it back.
     """
@@ -39,9 +36,7 @@ class LeaseKeeper(threading.Thread):
         super().__init__(name="lease", daemon=True)
         self._register = partial(leases.register, cluster=cluster, host=host, pid=pid)
         self._stopping = threading.Event()
-        self._bell, self._bell_rope = socket.socketpair()
         self._connection: Any = None
-        self._on_wake: Callable[[], object] = lambda: None
         self._on_lost: Callable[[], object] = lambda: None
         self._ticked_at: Callable[[], float] = time.monotonic
         self.worker_id = 0
@@ -56,17 +51,13 @@ class LeaseKeeper(threading.Thread):
         self._renewed_at = self.contact_since = asked_at
         return self.worker_id
 
-    def watch(
-        self, *, on_wake: Callable[[], object], on_lost: Callable[[], object], ticked_at: Callable[[], float]
-    ) -> None:
-        self._on_wake, self._on_lost, self._ticked_at = on_wake, on_lost, ticked_at
+    def watch(self, *, on_lost: Callable[[], object], ticked_at: Callable[[], float]) -> None:
+        self._on_lost, self._ticked_at = on_lost, ticked_at
         self.start()
 
     def stop(self) -> None:
         """Ends the thread at once; join it afterwards."""
         self._stopping.set()
-        with suppress(OSError):  # it has ended by itself
-            self._bell_rope.send(b".")
 
     def run(self) -> None:
         try:
@@ -75,14 +66,12 @@ class LeaseKeeper(threading.Thread):
             if not self._stopping.is_set():
                 self._on_lost()
             self._close()
-            self._bell.close()
-            self._bell_rope.close()
 
     def _keep(self) -> None:
         """Until told to stop, or until the lease is lost."""
         while not self._stopping.is_set():
             try:
-                self._listen()
+                self._stopping.wait(max(self._renewed_at + conf.LEASE_SECONDS / RENEWALS - time.monotonic(), 0.0))
                 if not self._renew():
                     break
             except (psycopg2.Error, DatabaseUnavailable) as error:
@@ -90,17 +79,6 @@ class LeaseKeeper(threading.Thread):
                 self._close()
                 self.contact_since = time.monotonic()
                 self._stopping.wait(0.2)
-
-    def _listen(self) -> None:
-        """Hears notifications until it is time to renew."""
-        connection = self._opened()
-        renew_at = self._renewed_at + conf.LEASE_SECONDS / RENEWALS
-        while not self._stopping.is_set() and (left := renew_at - time.monotonic()) > 0:
-            if connection.notifies:  # heard just now, or while the lease was being renewed
-                connection.notifies.clear()
-                self._on_wake()
-            if connection in select.select([connection, self._bell], [], [], left)[0]:
-                connection.poll()
 
     def _renew(self) -> bool:
         """False when somebody took over, or because the loop does not tick any more."""
@@ -127,10 +105,7 @@ class LeaseKeeper(threading.Thread):
 
     def _opened(self) -> Any:
         if self._connection is None or self._connection.closed:
-            self._connection = connect()
-            self._connection.autocommit = True
-            with self._connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {leases.CHANNEL}")
+            self._connection = connect(autocommit=True)
         return self._connection
 
     def _close(self) -> None:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Protocol
 
+from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 
 from .base import Executor, Result, TaskCall
@@ -39,7 +40,6 @@ MARGIN_SECONDS = 2.0
 """An executor keeps its own deadline; this much later the worker begins to give up on it."""
 OVERTIME_SECONDS = 30.0
 """So much longer a thread is waited for, since a retry beside it would do the work twice."""
-MOST_THREADS = 32
 CLOSE_SECONDS = 5.0
 
 
@@ -304,7 +304,7 @@ def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event, _future: Future
 @cache
 def threads() -> Threads:
     """Those of this process."""
-    return Threads(most=MOST_THREADS)
+    return Threads(most=conf.BLOCKING_THREADS)
 
 
 os.register_at_fork(after_in_child=threads.cache_clear)  # threads do not come along

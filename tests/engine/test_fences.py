@@ -11,11 +11,11 @@ from django.db import connection
 
 from dist_task.database import connect
 from dist_task.engine.rescue import report_deaths, rescue
-from dist_task.engine.store import batch, claims, counts, leases, session
+from dist_task.engine.store import claims, counts, leases
 from dist_task.engine.store.batch import Begun, Ended, Write, Written
 from dist_task.models import ExecutionLog, StatDelta, StatRollup, TaskRun, Worker
 from exceptions_app.models import ExceptionRecord
-from tests.recording import record
+from tests.recording import claim, look, record, send
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -31,7 +31,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def cursor() -> Iterator[Any]:
     with closing(connect(autocommit=True)) as raw, raw.cursor() as cursor:
-        session.prepare(cursor)
         yield cursor
 
 
@@ -44,7 +43,7 @@ def end_lease(worker_id: int) -> None:
 
 
 def claimed_by(cursor: Any, worker_id: int) -> list[str]:
-    return [each.instance_id for each in claims.claim(cursor, worker_id=worker_id, limit=100)]
+    return [each.instance_id for each in claim(worker_id=worker_id, limit=100)]
 
 
 def write(txn: Transaction, **what: Any) -> Write:
@@ -83,10 +82,10 @@ def test_what_is_not_due_is_not_claimed_but_announced(cursor: Any) -> None:
     txn = stored(begin(make_flow(NOOP)))
     cursor.execute("UPDATE transactions_transaction SET wake_at = now() + interval '1 hour' WHERE id = %s", [txn.pk])
 
-    harvest = claims.harvest(cursor, worker_id=worker_id, limit=10)
+    claimed, due_in_seconds = look(worker_id=worker_id, limit=10)
 
-    assert harvest.claimed == []
-    assert harvest.next_due_in_seconds is not None and 3_500 < harvest.next_due_in_seconds <= 3_600
+    assert claimed == []
+    assert due_in_seconds is not None and 3_500 < due_in_seconds <= 3_600
 
 
 def test_a_late_result_of_a_stale_worker_changes_nothing_but_the_log(cursor: Any) -> None:
@@ -120,8 +119,8 @@ def test_a_batch_that_is_sent_again_does_nothing(cursor: Any) -> None:
     txn = started_run(cursor, worker_id)
     writes = [write(txn, ended=[SUCCESS], release=True, finish="success")]
 
-    first = batch.record(cursor, worker_id=worker_id, number=2, writes=writes)
-    again = batch.record(cursor, worker_id=worker_id, number=2, writes=writes)
+    first = send(*writes, worker_id=worker_id, number=2)
+    again = send(*writes, worker_id=worker_id, number=2)
 
     assert (first, again) == ([Written()], [Written(stale=True)])
     assert ExecutionLog.objects.filter(transaction=txn).count() == 1

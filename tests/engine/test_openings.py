@@ -12,13 +12,15 @@ from dist_task import failpoints
 from dist_task.database import connect
 from dist_task.engine.loaded import LoadedFlow, load, openings
 from dist_task.engine.slots import Slots
-from dist_task.engine.store import claims, leases, session
+from dist_task.engine.store import leases
+from dist_task.engine.store.claims import Claimed
 from dist_task.errors import InvalidRequest
 from dist_task.models import ExecutionLog, TaskRun
 from flows.definition import FlowDefinition
 from flows.fields import task_parameters
 from flows.models import Flow, TaskDefinition
 from flows.registry_rows import parse_stored
+from tests.recording import claim
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -36,7 +38,6 @@ AFTER = {"id": "c", "type": "noop", "depends_on": ["a", "b"]}
 @pytest.fixture
 def cursor() -> Iterator[Any]:
     with closing(connect(autocommit=True)) as raw, raw.cursor() as cursor:
-        session.prepare(cursor)
         yield cursor
 
 
@@ -48,10 +49,10 @@ def slots(total: int = 100, *, per_target: int = 100) -> Slots:
     return Slots(total=total, per_target=per_target, per_transaction=32)
 
 
-def harvest(cursor: Any, flow: Flow, *, free: Slots | None = None) -> claims.Harvest:
+def taken(cursor: Any, flow: Flow, *, free: Slots | None = None) -> list[Claimed]:
     worker_id = leases.register(cursor, cluster="test", host="elsewhere", pid=1, lease_seconds=60)
     told = openings({flow.pk: loaded(flow)}, slots=free or slots())
-    return claims.harvest(cursor, worker_id=worker_id, limit=10, openings=told)
+    return claim(worker_id=worker_id, limit=10, openings=told)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_the_first_tasks_begin_with_what_python_would_give_them(cursor: Any, par
     flow = make_flow(A, B, AFTER)
     txn = stored(begin(flow, params=params))
 
-    claimed = harvest(cursor, flow).claimed
+    claimed = taken(cursor, flow)
 
     assert [(each.transaction_id, each.opened) for each in claimed] == [(txn.pk, True)]
     runs = {run.task_id: run for run in TaskRun.objects.filter(transaction=txn)}
@@ -94,7 +95,7 @@ def test_no_more_are_opened_than_there_are_slots(cursor: Any) -> None:
     for _ in range(5):
         begin(flow)
 
-    claimed = harvest(cursor, flow, free=slots(7)).claimed
+    claimed = taken(cursor, flow, free=slots(7))
 
     assert sorted(each.opened for each in claimed) == [False, False, True, True, True]
     assert TaskRun.objects.count() == 6
@@ -105,7 +106,7 @@ def test_what_a_verb_has_touched_is_not_opened(cursor: Any) -> None:
     txn = stored(begin(flow))
     Transaction.objects.filter(pk=txn.pk).update(revision=1)
 
-    assert [each.opened for each in harvest(cursor, flow).claimed] == [False]
+    assert [each.opened for each in taken(cursor, flow)] == [False]
     assert not TaskRun.objects.exists()
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from dist_task.database import connect
-from dist_task.engine.store import claims, leases, session
+from dist_task.engine.store import leases
 from tests.engine.conftest import begin, make_flow, stored
+from tests.recording import claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHORT = 0.001
@@ -19,7 +20,6 @@ SHORT = 0.001
 @pytest.fixture
 def cursor() -> Iterator[Any]:
     with closing(connect(autocommit=True)) as raw, raw.cursor() as cursor:
-        session.prepare(cursor)
         yield cursor
 
 
@@ -30,7 +30,7 @@ def register(cursor: Any, *, seconds: float) -> int:
 def a_holder_whose_lease_ran_out(cursor: Any) -> int:
     worker_id = register(cursor, seconds=60)
     begin(make_flow({"id": "a", "type": "noop"}), instance_id="held")
-    claims.claim(cursor, worker_id=worker_id, limit=1)
+    claim(worker_id=worker_id, limit=1)
     leases.renew(cursor, worker_id=worker_id, lease_seconds=SHORT)
     cursor.execute("SELECT pg_sleep(0.01)")
     return worker_id
@@ -51,7 +51,7 @@ def test_a_lease_that_was_taken_over_never_goes_on(cursor: Any) -> None:
     assert leases.rescue(cursor) == 1
 
     assert not leases.renew(cursor, worker_id=holder, lease_seconds=60)
-    assert claims.claim(cursor, worker_id=holder, limit=1) == []
+    assert claim(worker_id=holder, limit=1) == []
 
 
 def test_a_worker_that_retired_never_goes_on(cursor: Any) -> None:

@@ -19,6 +19,7 @@ from dist_task import failpoints
 from dist_task.payload import dumps
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
+from .claims import Rows
 from .counts import COLUMN_OF_STATUS
 
 
@@ -83,33 +84,41 @@ class Written(NamedTuple):
     stale: bool = False
 
 
-def record(cursor: Any, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:
+RECORD = "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+async def record(rows: Rows, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:
     """Writes all of it, or raises and has written nothing. One `Written` per write; `number` counts up from 1.
 
     Sent again after it was committed it answers `stale` for all: the caller reads again what became of them.
     """
     failpoints.hit("record.before")
+    parameters = record_parameters(worker_id=worker_id, number=number, writes=writes)
+    return read_record(await rows(RECORD, parameters), writes=writes)
+
+
+def record_parameters(*, worker_id: int, number: int, writes: Sequence[Write]) -> tuple[Any, ...]:
     ended = [(write, ended) for write in writes for ended in write.ended]
     finishing = [write for write in writes if write.finish]
     released = [write for write in writes if write.release and not write.finish]
-    cursor.execute(
-        "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            worker_id,
-            number,
-            [write.transaction_id for write in writes],
-            [write.revision for write in writes],
-            _json([_ended_row(write, ended=each, number=n) for n, (write, each) in enumerate(ended)]),
-            _json([_begun_row(write, begun=begun) for write in writes for begun in write.begun]),
-            [write.transaction_id for write in finishing] or None,
-            [write.finish for write in finishing] or None,
-            [write.transaction_id for write in released] or None,
-            [write.wake_in_seconds for write in released] or None,
-            any(each.is_eventful for _write, each in ended),
-            failpoints.is_on("unfenced"),
-        ),
+    return (
+        worker_id,
+        number,
+        [write.transaction_id for write in writes],
+        [write.revision for write in writes],
+        _json([_ended_row(write, ended=each, number=n) for n, (write, each) in enumerate(ended)]),
+        _json([_begun_row(write, begun=begun) for write in writes for begun in write.begun]),
+        [write.transaction_id for write in finishing] or None,
+        [write.finish for write in finishing] or None,
+        [write.transaction_id for write in released] or None,
+        [write.wake_in_seconds for write in released] or None,
+        any(each.is_eventful for _write, each in ended),
+        failpoints.is_on("unfenced"),
     )
-    mine, current, begun = cursor.fetchone()
+
+
+def read_record(rows: Sequence[tuple[Any, ...]], *, writes: Sequence[Write]) -> list[Written]:
+    ((mine, current, begun),) = rows
     if mine is None:
         return [Written(stale=True) for _ in writes]
     mine, current, begun = set(mine), set(current or ()), Counter(begun)

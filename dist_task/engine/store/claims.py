@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from dist_task import failpoints
+
+Rows = Callable[[str, tuple[Any, ...]], Awaitable[list[tuple[Any, ...]]]]
+"""Executes a statement with its parameters, and gives the rows that it returns."""
 
 DUE_ALREADY_SECONDS = 0.005
 """A run that is due within this is due: the clocks of worker and database are read some time apart."""
@@ -52,12 +56,13 @@ FROM (SELECT CASE WHEN $3 THEN (
 """$1 the worker, $2 how many at most, $3 whether to say when the next falls due, $4 flow id to `roots`, the tasks that
 a fresh transaction begins with, and `most`, how many transactions may begin so now."""
 
-RUN_COLUMNS = """
+RUNS = """
     SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
            COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
            CASE WHEN status IN ('pending', 'running') THEN input END, begun_by, error_code
     FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
 """
+EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
 OWNED = "SELECT id, instance_id, flow_id, revision, params, cancelling, false, false FROM transactions_transaction"
 
 
@@ -94,37 +99,37 @@ class Harvest(NamedTuple):
     next_due_in_seconds: float | None
 
 
-def harvest(
-    cursor: Any, *, worker_id: int, limit: int, look_ahead: bool = True, openings: bytes | None = None
-) -> Harvest:
+async def harvest(rows: Rows, *, worker_id: int, limit: int, look_ahead: bool, openings: bytes | None) -> Harvest:
     """Claims due transactions with their runs; with `look_ahead` it says when the next one falls due."""
     failpoints.hit("claim.before")
-    claimed, next_due = _claim(cursor, worker_id=worker_id, limit=limit, look_ahead=look_ahead, openings=openings)
+    given = claim_parameters(worker_id=worker_id, limit=limit, look_ahead=look_ahead, openings=openings)
+    claimed, next_due = read_claim(await rows(EXECUTE_CLAIM, given))
     if claimed:
         failpoints.hit("claim.after")
-    runs = load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed if not each.fresh])
+    ids = [each.transaction_id for each in claimed if not each.fresh]
+    runs = [StoredRun(*row) for row in await rows(RUNS, (ids,))] if ids else []
     return Harvest(claimed, runs, next_due if look_ahead and len(claimed) < limit else 0.0)
 
 
-def claim(cursor: Any, *, worker_id: int, limit: int) -> list[Claimed]:
-    """Due transactions become this worker's, if its own lease is alive; those that it holds and a verb touched, too."""
-    return _claim(cursor, worker_id=worker_id, limit=limit)[0]
+def claim_parameters(
+    *, worker_id: int, limit: int, look_ahead: bool = False, openings: bytes | None = None
+) -> tuple[Any, ...]:
+    """Due transactions become this worker's, if its own lease is alive; those that it holds and a verb touched, too.
+
+    With `openings` (see CLAIM) the first attempts of fresh transactions begin in the same commit.
+    """
+    return worker_id, limit, look_ahead, openings.decode() if openings else None
 
 
-def _claim(
-    cursor: Any, *, worker_id: int, limit: int, look_ahead: bool = False, openings: bytes | None = None
-) -> tuple[list[Claimed], float | None]:
-    """With `openings` (see CLAIM) the first attempts of fresh transactions begin in the same commit."""
-    given = openings.decode() if openings else None
-    cursor.execute("EXECUTE claim_due(%s, %s, %s, %s)", (worker_id, limit, look_ahead, given))
-    rows = cursor.fetchall()
+def read_claim(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Claimed], float | None]:
+    """What was claimed, and in how many seconds the next one falls due."""
     return [Claimed(*row[1:]) for row in rows if row[1] is not None], rows[0][0]
 
 
 def load_runs(cursor: Any, *, transaction_ids: list[int]) -> list[StoredRun]:
     if not transaction_ids:
         return []
-    cursor.execute(RUN_COLUMNS, (transaction_ids,))
+    cursor.execute(RUNS, (transaction_ids,))
     return [StoredRun(*row) for row in cursor.fetchall()]
 
 

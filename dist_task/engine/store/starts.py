@@ -58,7 +58,7 @@ def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST
     With the commit an idle worker is notified, if there is one: then nobody has to look for one afterwards.
     """
     if cursor.connection not in _prepared:
-        cursor.execute(_PREPARE)
+        cursor.execute(_WAIT_LESS + _PREPARE, {"most_wait": f"{most_wait_ms}ms"})  # it waits for locks, too
         _prepared.add(cursor.connection)
     ids, flows, params, actors = zip(*((row[0], row[1], dumps(row[2]), row[3]) for row in rows), strict=True)
     cursor.execute(
