@@ -106,7 +106,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         addresses = await self._resolve(target)
         allowed = _allowed(addresses)
-        context = await asyncio.to_thread(tls_context) if target.scheme == "https" else None
+        context = await _tls_context_apart() if target.scheme == "https" else None
         for left, address in zip(range(len(allowed), 0, -1), allowed, strict=True):
             now = loop.time()
             try:
@@ -150,6 +150,11 @@ def tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+async def _tls_context_apart() -> ssl.SSLContext:
+    """Made in a thread the first time, so that the loop does not stand still."""
+    return tls_context() if tls_context.cache_info().currsize else await asyncio.to_thread(tls_context)
 
 
 async def _look_up(host: str, port: int) -> list[str]:
