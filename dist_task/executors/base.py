@@ -76,6 +76,8 @@ class Executor(Protocol):
     `is_trusted`, where a class says it and says true: its calls do nothing but wait on sockets, and keep their
     deadlines by themselves. No second clock runs for them, and they are not the first to be suspected of a
     worker's death.
+
+    `execute` and `close` may be plain functions: then they run in threads (see `threads`).
     """
 
     kind: ClassVar[str]
