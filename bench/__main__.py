@@ -18,7 +18,7 @@ from bench.client import CallFailed
 from bench.database import database
 from bench.history import fill
 from bench.latency import latency, lateness
-from bench.peers.compare import compare
+from bench.peers.compare import compare, installed
 from bench.processes import PROC
 from bench.quiet import quiet
 from bench.recovery import KILLS, recovery
@@ -57,6 +57,7 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def measure(arguments: Arguments) -> Iterator[Found]:
     """One set of figures per round; what is measured once is in the first one."""
+    installed(arguments.peers)  # before anything is measured
     with ExitStack() as stack:
         folder = stack.enter_context(bench_folder())
         step_port = stack.enter_context(step_server(folder))

@@ -10,10 +10,9 @@ import time
 
 from bench.client import post_all, request
 from bench.stand import Stand
-from bench.throughput import STARTS, Bench, Found, all_done
+from bench.throughput import CONNECTIONS, STARTS, Bench, Found, all_done
 
 FLUSH_SECONDS = 11.0
-CONNECTIONS = 32
 COUNTERS = """
     SELECT d.xact_commit + d.xact_rollback AS transactions,
            d.tup_inserted AS rows_inserted, d.tup_updated AS rows_updated, d.tup_deleted AS rows_deleted,
@@ -29,19 +28,22 @@ NAMES = (
 
 
 async def database(bench: Bench, *, counts: dict[str, int]) -> Found:
-    """Per flow of each workload: what the counters gained in its run, and in the wait for them, at 32 connections."""
-    return {f"{flow}.database": await _per_flow(bench, flow=flow, count=count) for flow, count in counts.items()}
+    """Per flow of each workload: what the counters gained in its run, and in the wait for them."""
+    found, before = {}, _settled(bench.stand)
+    for flow, count in counts.items():
+        await _run(bench, flow=flow, count=count)
+        now = _settled(bench.stand)
+        found[f"{flow}.database"] = {name: (now[name] - before[name]) / count for name in NAMES}
+        before = now
+    return found
 
 
-async def _per_flow(bench: Bench, *, flow: str, count: int) -> dict[str, float]:
-    port = bench.stand.port
+async def _run(bench: Bench, *, flow: str, count: int) -> None:
+    port, after = bench.stand.port, bench.last_id()
     bodies = bench.bodies(flow, count=count, name=f"db-{flow}")
-    before, after = _settled(bench.stand), bench.last_id()
     requests = [request("POST", STARTS, port=port, body=body) for body in bodies]
     await post_all(requests, ports=[port], connections=CONNECTIONS)
     await all_done(bench.stand, after=after, count=count)
-    now = _settled(bench.stand)
-    return {name: (now[name] - before[name]) / count for name in NAMES}
 
 
 def _settled(stand: Stand) -> dict[str, float]:
