@@ -49,12 +49,14 @@ class _CurrentConf:
         return Conf(**given)
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._values, name)
+        """Asked once for each name: the hot path reads settings many times per call."""
+        value = self.__dict__[name] = getattr(self._values, name)
+        return value
 
 
 def _forget(*, setting: str, **kwargs: object) -> None:
     if setting == "DIST_TASK":
-        conf.__dict__.pop("_values", None)
+        conf.__dict__.clear()
 
 
 conf: Conf = _CurrentConf()  # type: ignore[assignment]  # same attributes, read late
