@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.children import await_port, await_ready, child, free_port
+from bench.children import await_port, child, free_port
 from bench.peers.base import INSTALLED, PROGRAMS, NotInstalled, Place, Running, install_python, run_installer
 
 FOLDER = INSTALLED / "celery"
@@ -37,7 +37,7 @@ class Celery:
             "STEPS": f"http://127.0.0.1:{place.step_port}",
             "REDIS": f"redis://127.0.0.1:{ports['redis']}",
         }
-        worker_command = ["celery", "-A", "celery_tasks", "worker", "-l", "INFO", "-P", "prefork", "-c", "2", *QUIET]
+        worker_command = ["celery", "-A", "celery_tasks", "worker", "-l", "WARNING", "-P", "prefork", "-c", "2", *QUIET]
         with child(redis_command(ports["redis"], folder=place.folder), log=log) as redis:
             await_port(ports["redis"], process=redis, log=log)
             with (
@@ -45,7 +45,6 @@ class Celery:
                 _program(["python", "celery_front.py"], environment, log) as front,
             ):
                 await_port(ports["front"], process=front, log=log)
-                await_ready(lambda: " ready." in log.read_text(), process=worker, log=log)
                 yield Running(
                     ports=[ports["front"]],
                     start=lambda flow, key: (f"/start/{flow}/{key}", None),
