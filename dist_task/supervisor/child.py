@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from dist_task.embedded.account import bind_to_parent
 
 SOON_SECONDS = 10.0
-"""A child that dies sooner than this after its start is started again with growing pauses."""
+"""A child that dies sooner than this after its start is started again after a pause."""
+CALM_DEATHS = 3
+"""So many early deaths in a row may have come from outside; from then on the pauses grow."""
 LONGEST_PAUSE_SECONDS = 15.0
 
 
@@ -51,7 +53,7 @@ class Child:
         self.process = None
         now = time.monotonic()
         self.quick_deaths = self.quick_deaths + 1 if now - self.started_at < SOON_SECONDS else 0
-        pause = 0.25 * 2**self.quick_deaths if self.quick_deaths else 0.0
+        pause = 0.25 * 2 ** max(0, self.quick_deaths - CALM_DEATHS) if self.quick_deaths else 0.0
         self.next_start_at = now + min(LONGEST_PAUSE_SECONDS, pause)
         return status
 
