@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +20,9 @@ CUTS = "commit.before:40:cut;commit.after:80:cut;commit.after:300:cut;renew.befo
 class RunningCluster:
     """`manage.py cluster`, started anew whenever it ended, with its whole process group ended first."""
 
-    def __init__(self, *, log: Path, points: str) -> None:
+    def __init__(self, *, log: Path, points: str, environment: Mapping[str, str] = os.environ) -> None:
         self._log = log
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIST_TASK_FAILPOINTS": points}
+        self._environment = {**environment, "PYTHONPATH": str(ROOT), "DIST_TASK_FAILPOINTS": points}
         self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -60,6 +61,11 @@ class RunningCluster:
         self.end()
         return True
 
+    def sentinel(self) -> int:
+        """0 while there is none."""
+        mains = children(self.process.pid) if self.process is not None else []
+        return next((pid for pid in mains if children(pid)), 0)
+
     def members(self) -> list[int]:
         """The processes of its group, the main one first."""
         if self.process is None:
@@ -85,6 +91,23 @@ def strike(pid: int, number: signal.Signals) -> bool:
 
 def one_of(pids: list[int], *, dice: random.Random) -> int | None:
     return dice.choice(pids) if pids else None
+
+
+def children(pid: int) -> list[int]:
+    """The living ones."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return [child for child in found if is_alive(child)]
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _pids() -> list[int]:

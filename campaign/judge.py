@@ -14,20 +14,31 @@ from .service import Call
 from .workload import Kind
 
 
-def judge(*, started: Mapping[str, Kind], calls: Iterable[Call]) -> list[str]:
-    """Everything that is wrong, in words; `started` are the answered starts."""
+def judge(*, started: Mapping[str, Kind], calls: Iterable[Call], unstorable: bool = False) -> list[str]:
+    """Everything that is wrong, in words; `started` are the answered starts.
+
+    `unstorable`: errors that nobody expects were raised in commits, so a result may end as one that cannot be stored.
+    """
     mine = [call for call in calls if call.instance_id in started]
     broken = [f"invariant {finding}" for finding in verify(never_pruned=True).violations]
-    return [*broken, *_ends(started), *_calls(mine, started=started), *_order(mine, started=started)]
+    return [
+        *broken,
+        *_ends(started, unstorable=unstorable),
+        *_calls(mine, started=started),
+        *_order(mine, started=started),
+    ]
 
 
-def _ends(started: Mapping[str, Kind]) -> list[str]:
+def _ends(started: Mapping[str, Kind], *, unstorable: bool) -> list[str]:
     rows = dict(Transaction.objects.values_list("instance_id", "status"))
     wrong = [f"{instance_id}: an answered start is lost" for instance_id in started.keys() - rows.keys()]
-    unknown, unstorable = _unknown(), _unknown(error_code="UNSTORABLE")
+    unknown, refused = _unknown(), _unknown(error_code="UNSTORABLE")
     for instance_id, kind in started.items():
         status = rows.get(instance_id)
-        excused = status == "failed" and instance_id in (unknown if kind.may_fail else unstorable)
+        if instance_id in refused and not unstorable and kind.end == "success":
+            wrong.append(f"{instance_id}: a result counts as one that cannot be stored")
+            continue
+        excused = status == "failed" and instance_id in (unknown if kind.may_fail else refused)
         if status is not None and status != kind.end and not excused:
             wrong.append(f"{instance_id} is {status}, not {kind.end}")
     return wrong

@@ -83,6 +83,7 @@ class Scene:
     folder: Path
     started: dict[str, Kind] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    _raises: bool = False
 
     @property
     def file(self) -> Path:
@@ -111,6 +112,7 @@ class Scene:
     ) -> None:
         """So many transactions of each kind."""
         self.file.unlink(missing_ok=True)
+        self._raises = ":raise" in points
         items = []
         for kind, count in counts.items():
             flow = post(kind)
@@ -137,7 +139,7 @@ class Scene:
         return Transaction.objects.filter(instance_id__in=self.started, completed_at__isnull=False).count()
 
     def judge(self) -> list[str]:
-        return [*self.problems, *judge(started=self.started, calls=self.service.calls)]
+        return [*self.problems, *judge(started=self.started, calls=self.service.calls, unstorable=self._raises)]
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +180,7 @@ def connect_to_server() -> socket.socket:
 
 def url_through(wire: Wire) -> str:
     known = connection.get_connection_params()
-    return f"postgres://{known['user']}:{quote(known['password'])}@127.0.0.1:{wire.port}/{known['dbname']}"
+    return f"postgres://{known['user']}:{quote(known['password'])}@/{known['dbname']}?host={wire.folder}"
 
 
 @pytest.fixture(scope="session")

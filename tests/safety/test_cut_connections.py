@@ -9,6 +9,7 @@ import pytest
 from dist_task.models import ExecutionLog
 from tests.engine.conftest import stored
 from tests.engine.worker import wait_for
+from transactions.models import Transaction
 
 from .conftest import Scene
 from .wire import Cut, Moment, Wire
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.cluster
 
 RECORD, CLAIM, RENEWAL = b"EXECUTE record_batch(", b"EXECUTE claim_due(", b"SET lease_until"
 START = b"INSERT INTO transactions_transaction"
-GIVEN_UP = ("worker_lost", "rescued", "fenced")
+GIVEN_UP = ("worker_lost", "rescued", "fenced", "parked")
 LEASE_SECONDS = 1.5
 """Of campaign.settings."""
 
@@ -42,6 +43,23 @@ def test_connections_that_are_cut_at_a_statement_lose_and_repeat_nothing(
 
     assert {text: count for text, count in wire.cuts.items() if count < 2} == {RENEWAL: 1}, "they were really cut"
     assert given_up() == []
+
+
+def test_connections_that_break_while_calls_are_made_lose_and_repeat_nothing(wired_scene: Scene, wire: Wire) -> None:
+    """Nothing is under way at that moment: the next statement is sent into a closed connection."""
+    service = wired_scene.service
+    for _ in range(5):
+        service.hold()
+        wired_scene.begin(only="slow manual")
+        wait_for(lambda: service.in_flight == 3)
+        wire.break_all()
+        service.let_go()
+        wired_scene.await_ends()
+
+    assert wired_scene.judge() == []
+    assert given_up() == []
+    assert set(Transaction.objects.values_list("status", flat=True)) == {"success"}
+    assert len(service.calls) == 5 * 5, "each task was called once"
 
 
 def test_an_outage_longer_than_the_lease_expires_nobodys_work(wired_scene: Scene, wire: Wire) -> None:

@@ -1,25 +1,31 @@
 """A wire to PostgreSQL that a test can cut at an exact place, or hold still.
 
-It stands on loopback between processes of ours and the test's server, reads the messages of PostgreSQL's protocol as
+It is a unix socket between processes of ours and the test's server, reads the messages of PostgreSQL's protocol as
 they pass, and closes a connection when a statement with a certain text comes by for the n-th time: before the server
 has seen it, while it is under way, or once the server has answered and the client has not heard it.
 """
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import BinaryIO
 
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 READY = b"Z"
 TERMINATE = b"X"
+_WARNING = b"SWARNING\0VWARNING\0C57P02\0Mterminating connection because of crash of another server process\0\0"
+CRASH_WARNING = b"N" + struct.pack("!i", len(_WARNING) + 4) + _WARNING
+"""psycopg2 reports a connection that ends so as a plain DatabaseError, and does not take it for closed."""
 
 
 class Moment(StrEnum):
@@ -49,13 +55,12 @@ class Wire:
         self._flowing = threading.Event()
         self._flowing.set()
         self._is_refusing = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.folder = Path(tempfile.mkdtemp(prefix="wire-", dir="/tmp"))  # a socket's path has to be short
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._listener.listen(128)
         self._connections: set[_Connection] = set()
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     def plan(self, *cuts: Cut) -> None:
         """From now on; counts begin anew."""
@@ -71,8 +76,12 @@ class Wire:
     def refuse(self) -> None:
         """All connections break, and new ones are refused."""
         self._is_refusing = True
+        self.break_all()
+
+    def break_all(self) -> None:
+        """As when a process of PostgreSQL crashed: clients are warned, and find out at their next statement."""
         for connection in list(self._connections):
-            connection.close()
+            connection.close(last_words=CRASH_WARNING)
 
     def go_on(self) -> None:
         self._is_refusing = False
@@ -80,9 +89,11 @@ class Wire:
 
     def close(self) -> None:
         self.go_on()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for connection in list(self._connections):
-            connection.close()
+        self.break_all()
+        shutil.rmtree(self.folder)
 
     def moment_of(self, message: bytes) -> Moment | None:
         """When the connection that carries this statement is to be cut; it counts as a hit."""
@@ -127,8 +138,10 @@ class _Connection:
         for work in (self._carry_statements, self._carry_answers):
             threading.Thread(target=self._until_closed, args=(work,), daemon=True).start()
 
-    def close(self) -> None:
+    def close(self, *, last_words: bytes = b"") -> None:
         self._wire.forget(self)
+        with suppress(OSError):
+            self._client.sendall(last_words)
         for end in (self._client, self._server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
