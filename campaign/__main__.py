@@ -125,6 +125,7 @@ def conclude(options: argparse.Namespace, *, clients, faults, service, unfinishe
     reached = states() | clients.seen
     problems = judge(started=clients.started, calls=service.calls)
     problems += [f"{unfinished} transactions have not ended"] if unfinished else []
+    problems += faults.complaints
     problems += [] if all(stopped) else ["a cluster had to be killed"]
     problems += [f"never reached: {name}" for name in options.need.split(",") if name and not reached[name]]
     say(f"seed {options.seed}, {options.minutes:g} minutes")

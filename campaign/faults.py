@@ -17,25 +17,33 @@ from dist_task.embedded.layout import Layout
 from dist_task.engine.store import leases
 from dist_task.errors import DatabaseUnavailable
 
-from .clusters import RunningCluster, one_of, strike, wake_later
+from .clusters import RunningCluster, children, one_of, strike, wake_later
 
 UNREACHABLE = (psycopg2.Error, DatabaseUnavailable)
 WEIGHTS = {
     "kill_drain": 6,
     "stop_drain": 6,
-    "kill_any": 3,
+    "kill_pusher_or_monitor": 2,
+    "kill_sentinel": 2,
     "kill_main": 2,
     "term_main": 2,
+    "roll": 1,
     "cut_connections": 4,
     "restart_database": 2,
-    "lock_table": 2,
+    "crash_database": 2,
+    "freeze_database": 2,
+    "lock_tables": 2,
     "expire_lease": 8,
 }
+
+TABLES = ["transactions_transaction", "dist_task_taskrun", "dist_task_worker", "dist_task_executionlog"]
+ROLL_SECONDS = 20.0
 
 
 class Faults:
     def __init__(self, *, dice: random.Random, clusters: list[RunningCluster], folder: Path) -> None:
         self.done: Counter[str] = Counter()
+        self.complaints: list[str] = []
         self._dice, self._clusters, self._layout = dice, clusters, Layout(folder=folder)
         self._threads: list[threading.Thread] = []
 
@@ -71,18 +79,41 @@ class Faults:
             self._later(lambda pid=pid, seconds=seconds: wake_later(pid, seconds=seconds))  # type: ignore[misc]
         return bool(chosen)
 
-    def _kill_any(self) -> bool:
-        """The sentinel, the monitor, the pusher, a worker: whoever it is."""
-        pid = one_of([pid for cluster in self._clusters for pid in cluster.members()[1:]], dice=self._dice)
+    def _kill_pusher_or_monitor(self) -> bool:
+        drains = self._drains()
+        forked = children(self._dice.choice(self._clusters).sentinel())
+        pid = one_of([pid for pid in forked if pid not in drains], dice=self._dice)
         return pid is not None and strike(pid, signal.SIGKILL)
+
+    def _kill_sentinel(self) -> bool:
+        pid = self._dice.choice(self._clusters).sentinel()
+        return bool(pid) and strike(pid, signal.SIGKILL)
 
     def _kill_main(self) -> bool:
         members = self._dice.choice(self._clusters).members()
         return bool(members) and strike(members[0], signal.SIGKILL)
 
     def _term_main(self) -> bool:
-        cluster = self._dice.choice(self._clusters)
-        return cluster.process is not None and cluster.process.poll() is None and cluster.stop()
+        return self._stop(self._dice.choice(self._clusters))
+
+    def _roll(self) -> bool:
+        """One cluster is restarted, then the other, as for a new release."""
+        for cluster in self._clusters:
+            if not self._stop(cluster):
+                return False
+            cluster.ensure()
+            ends_at = time.monotonic() + ROLL_SECONDS
+            while not children(cluster.sentinel()) and time.monotonic() < ends_at:
+                time.sleep(0.1)
+        return True
+
+    def _stop(self, cluster: RunningCluster) -> bool:
+        """False when there was nothing to stop."""
+        if cluster.process is None or cluster.process.poll() is not None:
+            return False
+        if not cluster.stop():
+            self.complaints.append("a cluster did not end after SIGTERM")
+        return True
 
     def _cut_connections(self) -> bool:
         with closing(connect(autocommit=True)) as connection, connection.cursor() as cursor:
@@ -98,10 +129,27 @@ class Faults:
         number = self._dice.choice([signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
         return bool(pid) and strike(pid, number)
 
-    def _lock_table(self) -> bool:
+    def _crash_database(self) -> bool:
+        """One of its processes is killed: the server ends all others and recovers."""
+        pid = one_of(children(postmaster(self._layout)), dice=self._dice)
+        return pid is not None and strike(pid, signal.SIGKILL)
+
+    def _freeze_database(self) -> bool:
+        """All of it stands still for longer than a lease; nobody is told."""
+        main = postmaster(self._layout)
+        family = [main, *children(main)] if main else []
+        for pid in family:
+            strike(pid, signal.SIGSTOP)
+        time.sleep(self._dice.uniform(1.0, 3.0))
+        for pid in family:
+            strike(pid, signal.SIGCONT)
+        return bool(family)
+
+    def _lock_tables(self) -> bool:
         with closing(connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '3s'")
-            cursor.execute("LOCK TABLE transactions_transaction IN ACCESS EXCLUSIVE MODE")
+            tables = self._dice.sample(TABLES, k=self._dice.randint(1, len(TABLES)))
+            cursor.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
             time.sleep(self._dice.uniform(0.5, 2.5))
             return True
 
