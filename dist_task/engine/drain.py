@@ -157,7 +157,7 @@ class Drain:
             failpoints.hit("claimed")
         await self._take_all(harvest.claimed, harvest.runs)
         due_in = conf.POLL_SECONDS if harvest.next_due_in_seconds is None else harvest.next_due_in_seconds
-        self._next_look = time.monotonic() + min(max(due_in, 0.0), conf.POLL_SECONDS)
+        self._next_look = time.monotonic() + min(max(due_in - claims.LEAD_SECONDS, 0.0), conf.POLL_SECONDS)
 
     async def _rest(self) -> None:
         """Until something is due, a notification comes, or room is made."""

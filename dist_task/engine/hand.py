@@ -25,7 +25,7 @@ from .ending import UNSTORABLE, Ending, ended, unstorable
 from .loaded import LoadedFlow
 from .slots import Slots
 from .store.batch import Begun, Ended, Write, Written
-from .store.claims import DUE_ALREADY_SECONDS, Claimed, StoredRun
+from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Hand:
         self._claimed = claimed
         self._inputs: dict[str, Any] = {}
         self._suspects: set[str] = set()
+        self._due: dict[str, float] = {}  # when the call of a retry that was begun may be made
         self._progress = plan.Progress.of(flow.definition, runs=())
         self.resume(claimed, runs=runs)
 
@@ -207,7 +208,7 @@ class Hand:
     def _next_write(self) -> Write | None:
         now = time.monotonic()
         write = Write(self.transaction_id, revision=self._claimed.revision, ended=self._ended)
-        moves = self._progress.moves(now=now)
+        moves = self._progress.moves(now=now + LEAD_SECONDS)
         if self._desk.accepting:
             write.begun = [self._begin(move) for move in moves if self._may_start(move)]
         elif not self._calls and not self._unmade:
@@ -228,6 +229,8 @@ class Hand:
         return self._take_slot(move.task_id)
 
     def _begin(self, move: plan.Start) -> Begun:
+        if (run := self._progress.runs.get(move.task_id)) is not None:
+            self._due[move.task_id] = run.due_at
         return Begun(move.task_id, attempt=move.attempt, budget=move.budget, input=self._input(move.task_id))
 
     def _input(self, task_id: str) -> Any:
@@ -266,6 +269,7 @@ class Hand:
     async def _call(self, begun: Begun) -> None:
         step = self._flow.steps[begun.task_id]
         try:
+            await _until(self._due.pop(begun.task_id, 0.0))
             apart = self._desk.apart if self._is_suspect(begun) else None
             result: Ending = await attempt(step, self._task_call(begun), apart=apart)
         except InvalidRequest as error:
@@ -340,8 +344,8 @@ class Hand:
         """A retry of one branch falls due while another is in flight."""
         self._cancel_timer()
         due_at = self._progress.next_due_at
-        if due_at is not None and due_at > now:
-            self._timer = asyncio.get_running_loop().call_later(due_at - now, self.advance)
+        if due_at is not None and due_at > now + LEAD_SECONDS:
+            self._timer = asyncio.get_running_loop().call_later(due_at - LEAD_SECONDS - now, self.advance)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -349,8 +353,14 @@ class Hand:
             self._timer = None
 
 
+async def _until(due_at: float) -> None:
+    """Never returns too early, though uvloop rounds to milliseconds."""
+    while (left := due_at - time.monotonic()) > 0:
+        await asyncio.sleep(left)
+
+
 def _run_state(run: StoredRun) -> plan.RunState:
-    due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > DUE_ALREADY_SECONDS else 0.0
+    due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > 0 else 0.0
     return plan.RunState(run.task_id, status=run.status, attempt=run.attempt, budget=run.budget, due_at=due_at)
 
 

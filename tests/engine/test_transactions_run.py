@@ -141,6 +141,22 @@ def test_strategy_auto_repeats_an_unknown_outcome_with_the_same_key(worker: Work
     assert len({call.headers["idempotency-key"] for call in service.calls}) == 1
 
 
+@pytest.mark.parametrize("held_by_another_branch", [False, True])
+def test_a_retry_is_never_early(worker: WorkerThread, service: Service, held_by_another_branch: bool) -> None:
+    """Its start mark is written a little before it falls due, so that its call comes at the moment itself."""
+    service.answer("/a", *[Answer(503)] * 3)
+    service.answer("/b", Answer(seconds=1.0))
+    tasks = [http("a", service, retry={"strategy": "auto", "max_attempts": 3, "interval": 0.15})]
+    if held_by_another_branch:
+        tasks.append(http("b", service))
+
+    finished(begin(make_flow(*tasks)))
+
+    calls = [call for call in service.calls if call.path == "/a"]
+    pauses = [later.began_at - earlier.ended_at for earlier, later in itertools.pairwise(calls)]
+    assert len(pauses) == 3 and min(pauses) >= 0.15
+
+
 def test_a_failed_optional_task_is_an_exception_and_the_flow_goes_on(worker: WorkerThread, service: Service) -> None:
     service.answer("/a", Answer(400))
 

@@ -10,18 +10,19 @@ from dist_task import failpoints
 Rows = Callable[[str, tuple[Any, ...]], Awaitable[list[tuple[Any, ...]]]]
 """Executes a statement with its parameters, and gives the rows that it returns."""
 
-DUE_ALREADY_SECONDS = 0.005
-"""A run that is due within this is due: the clocks of worker and database are read some time apart."""
+LEAD_SECONDS = 0.005
+"""So much before it falls due a transaction is claimed and its attempt begun; the call waits for the moment itself."""
 
 
-CLAIM = """
+CLAIM = f"""
 PREPARE claim_due (bigint, int, boolean, jsonb) AS
 WITH me AS MATERIALIZED (
     SELECT id FROM dist_task_worker WHERE id = $1 AND lease_until > clock_timestamp() FOR KEY SHARE
 ), due AS MATERIALIZED (
     -- statement_timestamp() and not clock_timestamp(): a volatile function cannot bound the scan of an index
     SELECT t.id, t.started_at IS NULL AND t.revision = 0 AS fresh FROM transactions_transaction t
-    WHERE t.wake_at <= statement_timestamp() AND (t.owner IS NULL OR t.owner = $1) AND EXISTS (SELECT 1 FROM me)
+    WHERE t.wake_at <= statement_timestamp() + interval '{LEAD_SECONDS} seconds'
+      AND (t.owner IS NULL OR t.owner = $1) AND EXISTS (SELECT 1 FROM me)
     ORDER BY t.wake_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE transactions_transaction t
@@ -37,7 +38,7 @@ WITH me AS MATERIALIZED (
     INSERT INTO dist_task_taskrun
         (transaction_id, task_id, status, attempt, attempt_budget, input, started_at, begun_by)
     SELECT placed.id, root.task_id, 'running', 1, root.budget,
-           CASE jsonb_typeof(own.value) WHEN 'object' THEN own.value WHEN 'null' THEN '{}' END,
+           CASE jsonb_typeof(own.value) WHEN 'object' THEN own.value WHEN 'null' THEN '{{}}' END,
            statement_timestamp(), $1
     FROM placed
     CROSS JOIN jsonb_to_recordset($4 -> flow_id -> 'roots') AS root(task_id text, task_name text, budget int)
@@ -50,9 +51,9 @@ WITH me AS MATERIALIZED (
 SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, fresh, COALESCE(opened, false)
 FROM (SELECT CASE WHEN $3 THEN (
     SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
-    WHERE wake_at > statement_timestamp() AND owner IS NULL ORDER BY wake_at LIMIT 1
+    WHERE wake_at > statement_timestamp() + interval '{LEAD_SECONDS} seconds' AND owner IS NULL ORDER BY wake_at LIMIT 1
 ) END AS due_in) AS ahead LEFT JOIN placed ON true
-"""
+"""  # noqa: S608  # a number of ours
 """$1 the worker, $2 how many at most, $3 whether to say when the next falls due, $4 flow id to `roots`, the tasks that
 a fresh transaction begins with, and `most`, how many transactions may begin so now."""
 
