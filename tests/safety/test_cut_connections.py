@@ -12,7 +12,7 @@ from tests.engine.worker import wait_for
 from transactions.models import Transaction
 
 from .conftest import Scene
-from .wire import Cut, Moment, Wire
+from .wire import MOMENTS, Cut, Moment, Wire
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +28,7 @@ def given_up() -> list[str]:
     return list(ExecutionLog.objects.filter(event__in=GIVEN_UP).values_list("event", flat=True))
 
 
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_connections_that_are_cut_at_a_statement_lose_and_repeat_nothing(
     wired_scene: Scene, wire: Wire, moment: Moment
 ) -> None:
@@ -82,6 +82,7 @@ def test_an_outage_longer_than_the_lease_expires_nobodys_work(wired_scene: Scene
     assert len(service.calls) == 5 * 3 + 5 * 2, "each task was called once"
 
 
+@pytest.mark.matrix
 def test_an_outage_with_broken_connections_expires_nobodys_work(wired_scene: Scene, wire: Wire) -> None:
     service = wired_scene.service
     service.hold()

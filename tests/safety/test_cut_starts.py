@@ -19,7 +19,7 @@ from transactions.models import Transaction
 
 from .conftest import ROOT, campaign_environment, url_through
 from .stage import Client
-from .wire import Cut, Moment, Wire
+from .wire import MOMENTS, Cut, Moment, Wire
 
 pytestmark = pytest.mark.cluster
 TOGETHER, ALONE = b"EXECUTE start_transactions(", b"INSERT INTO transactions_transaction"
@@ -48,7 +48,7 @@ def client(flow: Flow, wire: Wire, tmp_path: Path) -> Iterator[Client]:
     web.wait(timeout=30)
 
 
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_start_that_is_cut_off_from_the_database_happens_once(
     client: Client, wire: Wire, flow: Flow, moment: Moment
 ) -> None:

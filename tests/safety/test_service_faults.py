@@ -72,6 +72,10 @@ def until_work_goes_on(stage: Stage) -> float:
     return min(call.began_at for call in stage.service.calls if call.instance_id == instance_id) - began_at
 
 
+def until_all_are_gone(pids: list[int]) -> None:
+    until(lambda: not any(map(is_alive, pids)), seconds=WIDE_SECONDS)
+
+
 def test_work_goes_on_whatever_part_of_the_cluster_is_killed(stage: Stage) -> None:
     fresh_cluster(stage)
     parts = stage.parts()
@@ -86,7 +90,7 @@ def test_work_goes_on_whatever_part_of_the_cluster_is_killed(stage: Stage) -> No
             family = [main, sentinel, *children(sentinel)]
             killed_at = time.monotonic()
             os.kill({"sentinel": sentinel, "main": main}[name], signal.SIGKILL)
-            until(lambda gone=family: not any(map(is_alive, gone)), seconds=WIDE_SECONDS)
+            until_all_are_gone(family)
             until_work_goes_on(stage)
             seen[name] = time.monotonic() - killed_at
             stage.until_cluster_works(but=main)
@@ -184,6 +188,7 @@ def test_two_clusters_are_restarted_one_after_the_other_and_nobody_notices(stage
     assert stage.exceptions() == exceptions
 
 
+@pytest.mark.matrix
 def test_sigterm_hands_back_a_call_that_does_not_end(stage: Stage) -> None:
     stage.service.hold()
     name = stage.start("slow")

@@ -20,6 +20,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
+import pytest
+
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 READY = b"Z"
 TERMINATE = b"X"
@@ -32,6 +34,10 @@ class Moment(StrEnum):
     BEFORE = "before"
     UNDER_WAY = "under way"
     ANSWERED = "answered"
+
+
+MOMENTS = [Moment.ANSWERED, Moment.UNDER_WAY, pytest.param(Moment.BEFORE, marks=pytest.mark.matrix)]
+"""Parameters of a test: with the others the two that leave it open what the database did."""
 
 
 @dataclass(frozen=True, slots=True)
