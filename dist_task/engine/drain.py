@@ -33,9 +33,13 @@ from .store.claims import Claimed, StoredRun
 
 logger = logging.getLogger(__name__)
 
-BUSY_HANDS = 16
-"""With so many in hand a worker looks for more by itself and needs no notification."""
-BUSY_LOOK_SECONDS = 0.005
+BUSY_HANDS, IDLE_HANDS = 16, 8
+"""With so many in hand a worker looks for more by itself and needs no notification, until it has fewer than these."""
+SHORTEST_REST_SECONDS = 0.0005
+BUSY_LOOK_SECONDS = 0.015
+"""So often it looks then: each look costs the database about as much as a third of a transaction."""
+LOW_HANDS = 48
+"""A busy worker that has no more than this in hand looks at once when one more has ended."""
 TICK_SECONDS = 0.25
 TIDY_SECONDS = 5.0
 PARK_SECONDS = 60.0
@@ -122,7 +126,8 @@ class Drain:
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
         self.slots.forget(hand)
-        self._wake_up()
+        if len(self._hands) <= LOW_HANDS or not self._accepting:
+            self._wake_up()
 
     def park(self, hand: Hand, *, error: BaseException) -> None:
         hand.drop()
@@ -145,10 +150,10 @@ class Drain:
 
     async def _look_for_work(self) -> None:
         """Claims what there is room for; a worker that becomes idle says so first, and then looks."""
-        await self._say_idle(len(self._hands) < BUSY_HANDS)
+        await self._say_idle(len(self._hands) < (BUSY_HANDS if self._idle else IDLE_HANDS))
         room = min(conf.SLOTS - len(self._hands), conf.CLAIM_BATCH)
         if room <= 0:
-            self._next_look = time.monotonic() + conf.POLL_SECONDS
+            self._next_look = time.monotonic() + BUSY_LOOK_SECONDS
             return
         harvest = await self._committer.claim(
             limit=room, look_ahead=self._idle, openings=openings(self._recent, slots=self.slots)
@@ -156,16 +161,21 @@ class Drain:
         if harvest.claimed:
             failpoints.hit("claimed")
         await self._take_all(harvest.claimed, harvest.runs)
-        due_in = conf.POLL_SECONDS if harvest.next_due_in_seconds is None else harvest.next_due_in_seconds
-        self._next_look = time.monotonic() + min(max(due_in - claims.LEAD_SECONDS, 0.0), conf.POLL_SECONDS)
+        has_more = len(harvest.claimed) == room
+        self._next_look = time.monotonic() + (0.0 if has_more else self._pause(harvest.next_due_in_seconds))
+
+    def _pause(self, next_due_in_seconds: float | None) -> float:
+        """Seconds until the next look, when nothing more is due now."""
+        if not self._idle:
+            return BUSY_LOOK_SECONDS
+        if next_due_in_seconds is None:
+            return conf.POLL_SECONDS
+        return min(max(next_due_in_seconds - claims.LEAD_SECONDS, 0.0), conf.POLL_SECONDS)
 
     async def _rest(self) -> None:
-        """Until something is due, a notification comes, or room is made."""
-        seconds = self._next_look - time.monotonic()
-        if not self._idle:
-            seconds = min(seconds, BUSY_LOOK_SECONDS) if len(self._hands) < conf.SLOTS else seconds
+        """Until something is due, a notification comes, or there is little left in hand."""
         try:
-            async with asyncio.timeout(max(seconds, 0.0005)):
+            async with asyncio.timeout(max(self._next_look - time.monotonic(), SHORTEST_REST_SECONDS)):
                 await self._wake.wait()
         except TimeoutError:
             pass

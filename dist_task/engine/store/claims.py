@@ -93,7 +93,7 @@ class StoredRun(NamedTuple):
 
 
 class Harvest(NamedTuple):
-    """What one look for work found; `next_due_in_seconds` is None when nothing else is scheduled."""
+    """What one look for work found; `next_due_in_seconds` is None when nothing else is scheduled, or nobody asked."""
 
     claimed: list[Claimed]
     runs: list[StoredRun]
@@ -109,7 +109,7 @@ async def harvest(rows: Rows, *, worker_id: int, limit: int, look_ahead: bool, o
         failpoints.hit("claim.after")
     ids = [each.transaction_id for each in claimed if not each.fresh]
     runs = [StoredRun(*row) for row in await rows(RUNS, (ids,))] if ids else []
-    return Harvest(claimed, runs, next_due if look_ahead and len(claimed) < limit else 0.0)
+    return Harvest(claimed, runs, next_due)
 
 
 def claim_parameters(
