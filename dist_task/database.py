@@ -10,6 +10,8 @@ import environ
 import psycopg2
 import psycopg2.extensions
 
+from dist_task.errors import DatabaseUnavailable
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 APPLICATION_NAME = "dist_task"
 REMOTE_OPTIONS = {
@@ -47,6 +49,17 @@ def connect(*, autocommit: bool = False, **parameters: Any) -> psycopg2.extensio
             cursor.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = autocommit
     return connection
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the database cannot be had, or went away, or somebody holds a lock for too long: ask again later.
+
+    A server that crashes warns before it goes, and then psycopg2 raises a bare DatabaseError.
+    """
+    from django.db import DatabaseError, InterfaceError, OperationalError
+
+    away = (psycopg2.OperationalError, psycopg2.InterfaceError, OperationalError, InterfaceError, DatabaseUnavailable)
+    return isinstance(error, away) or type(error) in (psycopg2.DatabaseError, DatabaseError)
 
 
 def connect_asynchronously() -> psycopg2.extensions.connection:

@@ -16,7 +16,6 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestAborted, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.utils.translation import gettext, ngettext
 from rest_framework.exceptions import APIException, ValidationError
@@ -24,13 +23,13 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 
 from dist_task import payload
-from dist_task.errors import Conflict, DatabaseUnavailable, DistTaskError, InvalidRequest, NotFound
+from dist_task.database import is_unreachable
+from dist_task.errors import Conflict, DistTaskError, InvalidRequest, NotFound
 from dist_task.problems import InvalidValue, child_path, shown
 
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
-DATABASE_DOWN = (OperationalError, InterfaceError, DatabaseUnavailable)
 CODES: tuple[tuple[type[DistTaskError], int], ...] = ((NotFound, 404), (Conflict, 409), (InvalidRequest, 400))
 MOST_ERRORS = 100
 QUOTED_ERRORS = 5
@@ -99,7 +98,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
 
 def describe(error: Exception) -> Failure | None:
     """What the client is told about an error; None when it is nobody's fault but ours."""
-    if isinstance(error, DATABASE_DOWN):
+    if is_unreachable(error):
         return database_down(error)
     if isinstance(error, DistTaskError):
         return of_ours(error)
@@ -203,7 +202,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def crash(request: HttpRequest) -> Failure:
     """What the client is told about the error that is being handled; it is logged with the same id."""
     error = sys.exc_info()[1]
-    if isinstance(error, DATABASE_DOWN):
+    if error is not None and is_unreachable(error):
         return database_down(error)
     error_id = new_error_id()
     logger.error("error %s: %s %s", error_id, request.method, shown(request.path, length=200), exc_info=True)

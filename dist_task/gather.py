@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Gather(Generic[Item, Result]):
         """Once more on a new connection, where the old one turns out to be broken."""
         try:
             return self._work(items)
-        except (OperationalError, InterfaceError):
+        except (DatabaseError, InterfaceError):  # also a bare DatabaseError: the end of a server that crashed
             connection.close_if_unusable_or_obsolete()
             if connection.connection is not None:
                 raise

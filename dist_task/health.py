@@ -14,7 +14,8 @@ from rest_framework.views import APIView
 
 from dist_task.api import check_query
 from dist_task.conf import conf
-from dist_task.envelope import DATABASE_DOWN, ServiceUnavailable
+from dist_task.database import is_unreachable
+from dist_task.envelope import ServiceUnavailable
 
 CHECKS = """
     SELECT (SELECT COUNT(*) FROM dist_task_worker WHERE lease_until > clock_timestamp()),
@@ -69,7 +70,9 @@ def look() -> tuple[dict[str, Any], list[str]]:
         with connection.cursor() as cursor:
             cursor.execute(CHECKS)
             workers, age = cursor.fetchone()
-    except DATABASE_DOWN:
+    except Exception as error:
+        if not is_unreachable(error):
+            raise
         return {"database": False}, [gettext("The database cannot be reached.")]
     oldest = round(float(age or 0), 3)
     reasons = []

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dist_task.conf import conf
-from dist_task.database import connect
+from dist_task.database import connect, is_unreachable
 
-from .committer import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, UNREACHABLE, Unstorable
+from .committer import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Unstorable
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,9 @@ class Clerk:
         while not self._is_abandoned:
             try:
                 return self._once(work, is_atomic=is_atomic)
-            except UNREACHABLE as error:
+            except Exception as error:
+                if not is_unreachable(error):
+                    raise
                 logger.warning("The database did not take a request: %s", error)
                 self._disconnect()
             time.sleep(pause)

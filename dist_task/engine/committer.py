@@ -17,10 +17,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import psycopg2
-
 from dist_task import failpoints
-from dist_task.errors import DatabaseUnavailable
+from dist_task.database import is_unreachable
 
 from .session import Session
 from .store import batch, claims
@@ -32,7 +30,6 @@ logger = logging.getLogger(__name__)
 MOST_WRITES = 256
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 1.0
 LAST_WORDS_SECONDS = 5.0
-UNREACHABLE = (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseUnavailable)
 
 Reply = Callable[[Written | None, BaseException | None], object]
 """Is called with what became of a write, or with why the database refused it."""
@@ -140,7 +137,9 @@ class Committer:
         while True:
             try:
                 return await self._once(work)
-            except UNREACHABLE as error:
+            except Exception as error:
+                if not is_unreachable(error):
+                    raise
                 logger.warning("The database did not take a batch: %s", error)
                 self._disconnect()
                 self._on_reconnect()

@@ -43,6 +43,8 @@ LOW_HANDS = 48
 TICK_SECONDS = 0.25
 TIDY_SECONDS = 5.0
 PARK_SECONDS = 60.0
+ORPHAN_SECONDS = 35.0
+"""So long a claim whose connection broke may still run in the database: its statement_timeout, and some."""
 JOIN_SECONDS = 5.0
 MOST_FLOWS = 500
 MOST_RECENT_FLOWS = 32
@@ -78,6 +80,7 @@ class Drain:
         self._next_look = 0.0
         self._accepting = True
         self._lost = False
+        self._adopt_until = 0.0
         self._idle = True
         self._main: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -90,7 +93,7 @@ class Drain:
         loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         self.worker_id = await asyncio.to_thread(self._lease.register)
-        self._committer = Committer(worker_id=self.worker_id, on_wake=self._wake_up, on_reconnect=self._adopt)
+        self._committer = Committer(worker_id=self.worker_id, on_wake=self._wake_up, on_reconnect=self._on_reconnect)
         self._lease.watch(
             on_lost=partial(loop.call_soon_threadsafe, self._on_lease_lost),
             ticked_at=lambda: self._ticked_at,
@@ -223,13 +226,28 @@ class Drain:
             except Exception:
                 logger.exception("The definition of flow %s cannot be read", flow_id)
 
+    def _on_reconnect(self) -> None:
+        self._adopt_until = time.monotonic() + ORPHAN_SECONDS
+        self._adopt()
+
     def _adopt(self) -> None:
         """A connection broke: what was claimed just then is this worker's, though it was not told."""
         self._clerk.request(partial(claims.owned, worker_id=self.worker_id)).add_done_callback(self._on_owned)
 
     def _on_owned(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and not future.exception():
-            self._keep(self._take_all(*future.result()))
+            claimed, _runs = future.result()
+            self._keep(self._take_lost(claimed))
+
+    async def _take_lost(self, claimed: list[Claimed]) -> None:
+        """Read again one by one: what was in hand a moment ago may have been released since."""
+        await self._learn({each.flow_id for each in claimed})
+        for each in claimed:
+            if each.transaction_id not in self._hands:
+                request = partial(claims.reload, worker_id=self.worker_id, transaction_id=each.transaction_id)
+                found = await self._clerk.request(request)
+                if found is not None and each.transaction_id not in self._hands:
+                    self._take(found[0], runs=found[1])
 
     async def _take_all(self, claimed: list[Claimed], runs: list[StoredRun]) -> None:
         await self._learn({each.flow_id for each in claimed})
@@ -288,8 +306,11 @@ class Drain:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
             in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
+            if time.monotonic() < self._adopt_until:
+                self._adopt()
+            tidy = partial(_tidy, worker_id=self.worker_id, may_rescue=in_contact)
             try:
-                rescued = await self._clerk.request(partial(_tidy, may_rescue=in_contact), is_atomic=True)
+                rescued = await self._clerk.request(tidy, is_atomic=True)
             except Unstorable as error:
                 logger.error("Housekeeping failed: %s", error)
             else:
@@ -355,11 +376,11 @@ def _tell_of(reply: Reply, future: asyncio.Future[Any]) -> None:
         reply(None if error else future.result(), error)
 
 
-def _tidy(cursor: Any, *, may_rescue: bool) -> int:
+def _tidy(cursor: Any, *, worker_id: int, may_rescue: bool) -> int:
     """Returns how many transactions were rescued."""
     cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('dist_task.tidy'))")
     if not cursor.fetchone()[0]:
         return 0
     counts.fold(cursor)
     leases.forget_old(cursor)
-    return leases.rescue(cursor) if may_rescue else 0
+    return leases.rescue(cursor, by=worker_id) if may_rescue else 0

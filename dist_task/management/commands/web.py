@@ -8,7 +8,10 @@ from typing import Any
 
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
 from django.urls import get_resolver
+
+from dist_task.engine.store.starts import MOST_WAIT_MS
 
 
 class Command(BaseCommand):
@@ -27,6 +30,8 @@ class Command(BaseCommand):
 
         from dist_task.asgi import application
 
+        # Who holds a lock on whole tables makes a request fail soon, not hang.
+        connections.settings["default"]["OPTIONS"].setdefault("options", f"-c lock_timeout={MOST_WAIT_MS}")
         # Else the first request pays for importing every view.
         _ = get_resolver().url_patterns
         # The supervisor asks until it is true; that it is not yet is no error.
