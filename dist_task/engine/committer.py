@@ -148,7 +148,7 @@ class Committer:
 
     async def _once(self, work: Callable[[Rows], Awaitable[Any]]) -> Any:
         if self._session is None:
-            self._session = await Session.open(on_notification=self._on_wake)
+            self._session = await Session.open(worker_id=self._worker_id, on_notification=self._on_wake)
         failpoints.hit("commit.before")
         result = await work(self._session.rows)
         failpoints.hit("commit.after")

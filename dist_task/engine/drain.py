@@ -320,6 +320,7 @@ class Drain:
     async def _hand_back(self) -> None:
         """Nothing new starts; attempts in flight end within the grace, or are left to whoever comes next."""
         self._accepting = False
+        await self._say_idle(False)
         failpoints.hit("hand_back")
         ends_at = time.monotonic() + conf.STOP_GRACE_SECONDS
         for hand in list(self._hands.values()):

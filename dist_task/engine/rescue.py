@@ -28,4 +28,4 @@ def report_deaths(worker_ids: list[int]) -> int:
 
 def _notify() -> None:
     with connection.cursor() as cursor:
-        leases.notify(cursor)
+        leases.notify_all(cursor)

@@ -41,9 +41,9 @@ class Session:
         loop.add_reader(self._fd, self._advance)
 
     @classmethod
-    async def open(cls, *, on_notification: Callable[[], object]) -> Session:
+    async def open(cls, *, worker_id: int, on_notification: Callable[[], object]) -> Session:
         """Raises what psycopg2 raises, or DatabaseUnavailable."""
-        connection = await asyncio.to_thread(_opened)
+        connection = await asyncio.to_thread(_opened, worker_id)
         return cls(connection, loop=asyncio.get_running_loop(), on_notification=on_notification)
 
     async def rows(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -93,14 +93,15 @@ class Session:
             self._on_notification()
 
 
-def _opened() -> Any:
+def _opened(worker_id: int) -> Any:
     """A connection that listens and knows the statements. Waits in this thread."""
     connection = connect_asynchronously()
     ends_at = time.monotonic() + OPEN_SECONDS
     try:
         _wait(connection, ends_at=ends_at)
         with connection.cursor() as cursor:
-            for sql in (*statements.SETTINGS, f"LISTEN {leases.CHANNEL}", *statements.HOT):
+            listen = f"LISTEN {leases.CHANNEL}; LISTEN {leases.channel(worker_id)}"
+            for sql in (*statements.SETTINGS, listen, *statements.HOT):
                 cursor.execute(sql)
                 _wait(connection, ends_at=ends_at)
     except BaseException:

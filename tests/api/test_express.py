@@ -336,11 +336,25 @@ def test_an_idle_worker_is_woken_after_the_commit(transactional_db: None, flow: 
         worker = leases.register(cursor, cluster="c", host="h", pid=1, lease_seconds=60)
         leases.set_idle(cursor, worker_id=worker, idle=idle)
     with listener.cursor() as cursor:
-        cursor.execute(f"LISTEN {leases.CHANNEL}")
+        cursor.execute(f"LISTEN {leases.channel(worker)}")
 
     start_gathered([(StartRequest("i1", flow.pk, {}), "me")])
 
     assert bool(heard(listener)) is idle
+    listener.close()
+
+
+@pytest.mark.parametrize(("starts", "woken"), [(1, 1), (16, 1), (17, 2), (100, 3)])
+def test_no_more_workers_are_woken_than_are_of_use(transactional_db: None, flow: Flow, starts: int, woken: int) -> None:
+    listener = database.connect(autocommit=True)
+    with connections["default"].cursor() as cursor, listener.cursor() as listening:
+        for _ in range(3):
+            worker = leases.register(cursor, cluster="c", host="h", pid=1, lease_seconds=60)
+            listening.execute(f"LISTEN {leases.channel(worker)}")
+
+    start_gathered([(StartRequest(f"i{n}", flow.pk, {}), "me") for n in range(starts)])
+
+    assert len(heard(listener)) == woken
     listener.close()
 
 

@@ -112,18 +112,24 @@ def forget_old(cursor: Any) -> int:
     return int(cursor.rowcount)
 
 
-def notify(cursor: Any) -> None:
-    """Wakes the workers that wait. Call it after the commit that made something due.
+def channel(worker_id: int) -> str:
+    """Where one worker alone listens."""
+    return f"{CHANNEL}_{worker_id}"
 
-    A worker says that it is idle, commits, and only then looks once more: so either it sees what was committed before
-    this call, or this call sees that it is idle.
+
+def notify(cursor: Any) -> None:
+    """Wakes a worker that waits, if one does. Call it after the commit that made something due.
+
+    One and not all: for a single transaction they would only get in each other's way. A worker says that it is idle,
+    commits, and only then looks once more: so either it sees what was committed before this call, or this call sees
+    that it is idle. Were it to die just now, the others look by themselves every POLL_SECONDS.
     """
     cursor.execute(
         """
-        SELECT pg_notify(%s, '') WHERE EXISTS (
-            SELECT 1 FROM dist_task_worker WHERE idle AND lease_until > statement_timestamp())
+        SELECT pg_notify(%s || id, '') FROM dist_task_worker
+        WHERE idle AND lease_until > statement_timestamp() ORDER BY id LIMIT 1
         """,
-        (CHANNEL,),
+        (f"{CHANNEL}_",),
     )
 
 

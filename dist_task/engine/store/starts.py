@@ -19,6 +19,9 @@ class NewRow(NamedTuple):
     actor: str
 
 
+STARTS_PER_WORKER = 16
+"""For so many one idle worker is woken: a second one would only get in its way."""
+
 MOST_WAIT_MS = 3_000
 """For a lock that somebody else holds; then the caller is told to ask again (503)."""
 
@@ -34,7 +37,7 @@ class Existing:
 
 class Inserted(NamedTuple):
     ids: set[str]
-    has_rung: bool  # an idle worker is notified with the commit
+    has_rung: bool  # somebody idle is notified with the commit
 
 
 def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str) -> bool:
@@ -55,7 +58,7 @@ def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any
 def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST_WAIT_MS) -> Inserted:
     """The same for many with distinct ids. Waits at most so long for another's lock.
 
-    With the commit an idle worker is notified, if there is one: then nobody has to look for one afterwards.
+    With the commit idle workers are notified, if there are any: then nobody has to look for one afterwards.
     """
     if cursor.connection not in _prepared:
         cursor.execute(_WAIT_LESS + _PREPARE, {"most_wait": f"{most_wait_ms}ms"})  # it waits for locks, too
@@ -102,11 +105,12 @@ _PREPARE = f"""
         INSERT INTO dist_task_statdelta (flow_id, bucket, created)
         SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), count(*) FROM started GROUP BY 1, 2
     ), rung AS (
-        SELECT pg_notify('{leases.CHANNEL}', '') FROM (
-            SELECT FROM dist_task_worker WHERE idle AND lease_until > statement_timestamp() LIMIT 1) AS idle
-        WHERE EXISTS (SELECT FROM started)
+        SELECT count(pg_notify('{leases.CHANNEL}_' || id, '')) AS workers FROM (
+            SELECT id FROM dist_task_worker WHERE idle AND lease_until > statement_timestamp()
+            ORDER BY id LIMIT (SELECT (count(*) + {STARTS_PER_WORKER - 1}) / {STARTS_PER_WORKER} FROM started)
+        ) AS idle
     )
-    SELECT instance_id, EXISTS (SELECT FROM rung) FROM started
+    SELECT instance_id, (SELECT workers FROM rung) > 0 FROM started
 """  # noqa: S608  # a channel of ours
 _INSERT_MANY = "EXECUTE start_transactions(%(ids)s::text[], %(flows)s::text[], %(params)s::jsonb[], %(actors)s::text[])"
 _prepared: WeakSet[Any] = WeakSet()
