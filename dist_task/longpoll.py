@@ -1,8 +1,8 @@
 """`GET /transactions/:id?wait=SECONDS` without a thread per waiting client.
 
-Under ASGI the view answers at once, with a response header that asks for a wait. `LongPoll` swallows that
-response, waits on one watcher per process, and calls the application again. Elsewhere (runserver, WSGI) the
-view blocks.
+Under ASGI `LongPoll` asks the application below as if there were no `wait`. While that answers with a transaction
+that is not final, it waits on one watcher per process, and then asks again: so each answer, and who may have it, is
+what it is without `wait`. Elsewhere (runserver, WSGI) the view blocks.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
+import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any
-from urllib.parse import parse_qs
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import closing, suppress
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
+import orjson
 import psycopg2
 from django.db import connection
 from django.utils.translation import gettext
@@ -37,17 +37,30 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MOST_SECONDS = 30
-TICK_SECONDS = 0.05
-QUICK_TICK_SECONDS = 0.005
-QUICK_SECONDS = 0.2
-"""So long after somebody began to wait it is asked more often: most transactions end soon after their start."""
-ASKED = b"x-dist-task-wait"
-"""On the response to the first call: which transaction, and how long. Never sent to a client."""
-OFFERED = b"x-dist-task-longpoll"
-"""On the request, with a secret of this process: whoever is above can wait."""
-SECRET = secrets.token_hex(16)
-_PATH = re.compile(r"/api/v1/transactions/[^/]+/?")
-_FINISHED = "SELECT id FROM transactions_transaction WHERE id = ANY(%s) AND status = ANY(%s)"
+LATE = 0.1
+"""A wait ends late by about this part of its length: so much of the newest wait's age passes between two looks."""
+LEAST_PAUSE_SECONDS = 0.001
+MOST_PAUSE_SECONDS = 0.05
+KEPT_SECONDS = 10.0
+"""So long after the last wait its connection stays open for the next one."""
+FINISHED = """
+    SELECT instance_id FROM transactions_transaction
+    WHERE instance_id = ANY(string_to_array(%s, '/')) AND status = ANY(%s)
+"""
+_PATH = re.compile(r"/api/v1/transactions/([^/]+)/?")
+_SECONDS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
+
+
+def finished_parameters(instance_ids: Collection[str]) -> list[Any]:
+    """Joined by what no id has: a thousand of them as an array would cost the interpreter two milliseconds."""
+    return ["/".join(instance_ids), list(FINAL_TRANSACTION)]
+
+
+def parse_seconds(text: str) -> float | None:
+    """None: no number of seconds that may be waited for."""
+    if not _SECONDS.fullmatch(text) or float(text) > MOST_SECONDS:
+        return None
+    return float(text)
 
 
 # -- the view's side -----------------------------------------------------------------------------------------
@@ -55,35 +68,27 @@ _FINISHED = "SELECT id FROM transactions_transaction WHERE id = ANY(%s) AND stat
 
 def seconds_of(request: Request) -> float:
     """The query parameter `wait`, 0 when it is not there."""
-    text = request.query_params.get("wait", "0")
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or not 0 <= float(text) <= MOST_SECONDS:
+    seconds = parse_seconds(request.query_params.get("wait", "0"))
+    if seconds is None:
         message = gettext("Must be a number of seconds from 0 to %(most)d.") % {"most": MOST_SECONDS}
         raise ValidationError({"wait": [message]})
-    return float(text)
+    return seconds
 
 
 def may_block(request: Request) -> bool:
-    """Not where threads are few: under ASGI a wait that `LongPoll` did not recognise ends at once."""
+    """Not where threads are few: under ASGI what `LongPoll` left to the view is answered at once."""
     return request.method == "GET" and "asgi.scope" not in request.META
 
 
-def is_offered(request: Request) -> bool:
-    return secrets.compare_digest(request.headers.get(OFFERED.decode(), "").encode(), SECRET.encode())
-
-
-def ask_for(transaction_id: int, *, seconds: float) -> dict[str, str]:
-    return {ASKED.decode(): f"{transaction_id} {seconds}"}
-
-
-def block(transaction_id: int, *, seconds: float) -> None:
+def block(instance_id: str, *, seconds: float) -> None:
     """Wait in this thread until the transaction is final or the time is over."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         with connection.cursor() as cursor:
-            cursor.execute(_FINISHED, [[transaction_id], list(FINAL_TRANSACTION)])
+            cursor.execute(FINISHED, finished_parameters([instance_id]))
             if cursor.fetchone():
                 return
-        time.sleep(min(left, TICK_SECONDS))
+        time.sleep(min(left, MOST_PAUSE_SECONDS))
 
 
 # -- the server's side ---------------------------------------------------------------------------------------
@@ -97,128 +102,188 @@ class LongPoll:
         self.watcher = Watcher()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if not may_wait(scope):
+        asked = asked_in(scope)
+        if asked is None:
             await self.app(scope, receive, send)
             return
-        first = FirstCall(send)
-        await self.app(offering(scope), bodyless(receive), first.send)
-        if first.asked is None:
-            return
-        transaction_id, seconds = first.asked
-        if await self.watcher.wait(transaction_id, seconds=seconds, gone=receive):
-            await self.app(without_wait(scope), bodyless(receive), send)
+        plain, first = {**scope, "query_string": b""}, Answer()
+        await self.app(plain, no_body, first.take)
+        if first.is_redirect:
+            await self.app(scope, no_body, send)  # to an address that has the query
+        elif asked.seconds == 0 or not first.is_unfinished:
+            await first.pass_on(send)
+        elif await self.watcher.wait(asked, gone=receive):
+            await self.app(plain, no_body, send)
 
 
-class FirstCall:
-    """Passes the response on, or swallows it when it asks for a wait."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.asked: tuple[int, float] | None = None
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            value = dict(message["headers"]).get(ASKED)
-            if value is not None:
-                transaction_id, seconds = value.decode().split()
-                self.asked = int(transaction_id), float(seconds)
-        if self.asked is None:
-            await self._send(message)
+class Asked(NamedTuple):
+    instance_id: str
+    seconds: float
 
 
-def may_wait(scope: Message) -> bool:
-    return (
-        scope["type"] == "http"
-        and scope["method"] == "GET"
-        and _PATH.fullmatch(scope["path"]) is not None
-        and "wait" in parse_qs(scope["query_string"].decode("latin-1"))
-    )
+def asked_in(scope: Message) -> Asked | None:
+    """None for what has no `wait`, or more than that, or a wrong one: the view answers those."""
+    if scope["type"] != "http" or scope["method"] != "GET" or not scope["query_string"]:
+        return None
+    path = _PATH.fullmatch(scope["path"])
+    parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True) if path else []
+    if path is None or [name for name, _ in parameters] != ["wait"]:
+        return None
+    seconds = parse_seconds(parameters[0][1])
+    return None if seconds is None else Asked(path[1], seconds)
 
 
-def offering(scope: Message) -> Message:
-    headers = [(name, value) for name, value in scope["headers"] if name != OFFERED]
-    return {**scope, "headers": [*headers, (OFFERED, SECRET.encode())]}
+async def no_body() -> Message:
+    """The application may be called twice and needs no body; the server's `receive` is left for the disconnect."""
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def without_wait(scope: Message) -> Message:
-    """`wait` is the only parameter that the first call let pass."""
-    return {**scope, "query_string": b""}
+class Answer:
+    """Held back until it is known whether it is the one."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    async def take(self, message: Message) -> None:
+        self._messages.append(message)
+
+    async def pass_on(self, send: Send) -> None:
+        for message in self._messages:
+            await send(message)
+
+    @property
+    def status(self) -> int:
+        """0: the application has answered nothing."""
+        return self._messages[0]["status"] if self._messages else 0
+
+    @property
+    def is_redirect(self) -> bool:
+        return 300 <= self.status < 400
+
+    @property
+    def is_unfinished(self) -> bool:
+        """A transaction that is not final yet."""
+        if self.status != 200:
+            return False
+        body = b"".join(message.get("body", b"") for message in self._messages)
+        return orjson.loads(body)["data"]["status"] not in FINAL_TRANSACTION
 
 
-def bodyless(receive: Receive) -> Receive:
-    """The application is called twice and needs no body; `receive` is left for the disconnect."""
-
-    async def nothing() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    return nothing
+class Wait(NamedTuple):
+    instance_id: str
+    began_at: float
+    """On the monotonic clock."""
 
 
 class Watcher:
-    """One query per tick for all that somebody waits for, on a thread and a connection of its own."""
+    """One thread that asks, with one query for all of them, which waits are over.
+
+    The event loop and the thread share what stands under `_changed`; no query runs while it is held.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
-        self._newest_at = 0.0
-        self._loop: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longpoll")
-        self._connection: RawConnection | None = None
+        self._changed = threading.Condition()
+        self._waiting: dict[asyncio.Future[None], Wait] = {}  # the newest is the last
+        self._thread: threading.Thread | None = None
 
-    async def wait(self, transaction_id: int, *, seconds: float, gone: Receive) -> bool:
+    async def wait(self, asked: Asked, *, gone: Receive) -> bool:
         """False when the client went away; True when the transaction is final or the time is over."""
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(transaction_id, set()).add(finished)
-        self._newest_at = time.monotonic()
-        self._ensure_running()
+        self._add(finished, wait=Wait(asked.instance_id, time.monotonic()))
         leaving = asyncio.ensure_future(disconnected(gone))
         try:
-            await asyncio.wait({finished, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({finished, leaving}, timeout=asked.seconds, return_when=asyncio.FIRST_COMPLETED)
             return not leaving.done()
         finally:
+            self._remove(finished)
             leaving.cancel()
             with suppress(asyncio.CancelledError):
                 await leaving
-            self._forget(transaction_id, finished)
 
-    def _forget(self, transaction_id: int, finished: asyncio.Future[None]) -> None:
-        waiting = self._waiting.get(transaction_id, set())
-        waiting.discard(finished)
-        if not waiting:
-            self._waiting.pop(transaction_id, None)
+    def _add(self, finished: asyncio.Future[None], *, wait: Wait) -> None:
+        with self._changed:
+            self._waiting[finished] = wait
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, name="longpoll", daemon=True)
+                self._thread.start()
+            self._changed.notify()
 
-    def _ensure_running(self) -> None:
-        if self._loop is None or self._loop.done():
-            self._loop = asyncio.get_running_loop().create_task(self._watch())
+    def _remove(self, finished: asyncio.Future[None]) -> None:
+        with self._changed:
+            del self._waiting[finished]
 
-    async def _watch(self) -> None:
-        """Runs while somebody waits. A database that is away is asked again; the waits end by themselves."""
-        run = asyncio.get_running_loop().run_in_executor
-        while self._waiting:
-            for transaction_id in await run(self._thread, self._finished, list(self._waiting)):
-                self._wake(transaction_id)
-            is_new = time.monotonic() - self._newest_at < QUICK_SECONDS
-            await asyncio.sleep(QUICK_TICK_SECONDS if is_new else TICK_SECONDS)
-            if not self._waiting:
-                await run(self._thread, self._close)  # somebody may have come meanwhile: the loop looks again
+    def _watch(self) -> None:
+        took_seconds = 0.0
+        with closing(Looks()) as looks:
+            while self._somebody_waits():
+                self._pause(took_seconds)
+                began_at = time.monotonic()
+                self._tell(looks.finished(self._ids()))
+                took_seconds = time.monotonic() - began_at
 
-    def _wake(self, transaction_id: int) -> None:
-        for finished in self._waiting.get(transaction_id, ()):
-            if not finished.done():
-                finished.set_result(None)
+    def _somebody_waits(self) -> bool:
+        """False when nobody has come for KEPT_SECONDS: then the thread ends, and who comes starts the next one."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._waiting, timeout=KEPT_SECONDS):
+                return True
+            self._thread = None
+            return False
 
-    def _finished(self, ids: list[int]) -> list[int]:
+    def _pause(self, took_seconds: float) -> None:
+        """Who comes meanwhile ends it but for its least part, which no stream of newcomers puts off."""
+        with self._changed:
+            rest = pause_after(self._newest_age(), took_seconds=took_seconds) - LEAST_PAUSE_SECONDS
+            if rest > 0:
+                self._changed.wait(rest)
+        time.sleep(LEAST_PAUSE_SECONDS)
+
+    def _newest_age(self) -> float:
+        """In seconds; 0 when nobody waits any more."""
+        newest = next(reversed(self._waiting.values()), None)
+        return time.monotonic() - newest.began_at if newest else 0.0
+
+    def _ids(self) -> set[str]:
+        with self._changed:
+            return {wait.instance_id for wait in self._waiting.values()}
+
+    def _tell(self, ids: Collection[str]) -> None:
+        with self._changed:
+            over = [finished for finished, wait in self._waiting.items() if wait.instance_id in ids]
+        if over:
+            with suppress(RuntimeError):  # the server has ended, and its event loop
+                over[0].get_loop().call_soon_threadsafe(end_all, over)
+
+
+def end_all(waits: list[asyncio.Future[None]]) -> None:
+    for finished in waits:
+        if not finished.done():
+            finished.set_result(None)
+
+
+def pause_after(age_seconds: float, *, took_seconds: float) -> float:
+    """Seconds between two looks, by the age of the newest wait. Slow looks leave half of the time to others."""
+    return min(max(age_seconds * LATE, took_seconds, LEAST_PAUSE_SECONDS), MOST_PAUSE_SECONDS)
+
+
+class Looks:
+    """The watcher's connection. A database that is away is asked again; the waits end by themselves."""
+
+    def __init__(self) -> None:
+        self._connection: RawConnection | None = None
+
+    def finished(self, instance_ids: Collection[str]) -> set[str]:
         try:
             if self._connection is None:
                 self._connection = database.connect(autocommit=True)
             with self._connection.cursor() as cursor:
-                cursor.execute(_FINISHED, [ids, list(FINAL_TRANSACTION)])
-                return [row[0] for row in cursor.fetchall()]
+                cursor.execute(FINISHED, finished_parameters(instance_ids))
+                return {row[0] for row in cursor.fetchall()}
         except (psycopg2.Error, DatabaseUnavailable) as error:
             logger.warning("long polls cannot ask the database: %s", error)
-            self._close()
-            return []
+            self.close()
+            return set()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._connection is not None:
             with suppress(psycopg2.Error):
                 self._connection.close()

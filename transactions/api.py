@@ -122,12 +122,9 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     def retrieve(self, request: Request, instance_id: str) -> Response:
         seconds = longpoll.seconds_of(request)
         row = find_row(instance_id)
-        if seconds and not row.is_final:
-            if longpoll.is_offered(request):
-                return Response(None, headers=longpoll.ask_for(row.id, seconds=seconds))
-            if longpoll.may_block(request):
-                longpoll.block(row.id, seconds=seconds)
-                row = find_row(instance_id)
+        if seconds and not row.is_final and longpoll.may_block(request):
+            longpoll.block(instance_id, seconds=seconds)
+            row = find_row(instance_id)
         return Response(reading.shown_in_full([row])[0])
 
     @extend_schema(
