@@ -49,8 +49,9 @@ class Board:
         self._cells[cell : cell + FIELDS] = [0.0, 0.0, 0.0]
 
     def entries(self) -> list[Entry]:
-        rows = ((cell, *self._cells[cell : cell + FIELDS]) for cell in range(0, CELLS * FIELDS, FIELDS))
-        return [Entry(cell, int(pid), int(worker_id), at) for cell, pid, worker_id, at in rows if pid]
+        cells = self._cells[:]
+        taken = [cell for cell in range(0, len(cells), FIELDS) if cells[cell]]
+        return [Entry(cell, int(cells[cell]), int(cells[cell + 1]), cells[cell + 2]) for cell in taken]
 
     def _cell_of(self, pid: int) -> int:
         """This process's cell, or a free one, looked for from a place that differs between processes."""

@@ -10,7 +10,7 @@ import psycopg2
 import uvloop
 from django.db import connections
 
-from dist_task import failpoints
+from dist_task import failpoints, garbage
 from dist_task.errors import DatabaseUnavailable, LeaseLost
 
 from . import board as boards
@@ -33,6 +33,7 @@ def drain(cluster: str) -> None:
             shared.tick(worker_id=worker_id)
 
     failpoints.hit("drain.begin")
+    garbage.settle()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_under_leases(cluster, should_stop=should_stop, on_tick=on_tick))

@@ -6,10 +6,12 @@ from django.db import migrations, models
 TASK_RUNS = """
 ALTER TABLE dist_task_taskrun SET (
     fillfactor = 60,  -- a run is updated when it ends: with room on its page no index is touched
-    autovacuum_vacuum_scale_factor = 0.02
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000
 )
 """
-TRANSACTIONS = "ALTER TABLE transactions_transaction SET (autovacuum_vacuum_scale_factor = 0.02)"
+TRANSACTIONS = """
+ALTER TABLE transactions_transaction SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000)
+"""
 
 
 class Migration(migrations.Migration):
@@ -49,7 +51,11 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(
-            TASK_RUNS, "ALTER TABLE dist_task_taskrun RESET (fillfactor, autovacuum_vacuum_scale_factor)"
+            TASK_RUNS,
+            "ALTER TABLE dist_task_taskrun RESET (fillfactor, autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
         ),
-        migrations.RunSQL(TRANSACTIONS, "ALTER TABLE transactions_transaction RESET (autovacuum_vacuum_scale_factor)"),
+        migrations.RunSQL(
+            TRANSACTIONS,
+            "ALTER TABLE transactions_transaction RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
+        ),
     ]

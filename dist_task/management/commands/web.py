@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from django.urls import get_resolver
 
+from dist_task import garbage
 from dist_task.engine.store.starts import MOST_WAIT_MS
 
 
@@ -52,4 +53,5 @@ class Command(BaseCommand):
             backlog=2048,
             timeout_graceful_shutdown=options["grace"],
         )
+        garbage.settle()
         uvicorn.Server(config).run()
