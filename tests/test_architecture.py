@@ -20,7 +20,7 @@ SOURCES = sorted(
 LAYERS = ("base", "pure", "models", "engine", "interface")
 
 BASE = {
-    "dist_task": r"(__init__|errors|conf|states|problems|payload|database|failpoints)",
+    "dist_task": r"(__init__|errors|conf|states|problems|payload|database|failpoints|garbage)",
     "flows": r"(__init__|apps)",
 }
 PURE = {

@@ -334,6 +334,7 @@ class Drain:
                 pass
         for hand in self._hands.values():
             hand.drop()
+        self._lease.stop()  # else it would find that the lease ended
         await self._clerk.request(partial(leases.retire, worker_id=self.worker_id), is_atomic=True)
 
     async def _close(self) -> None:
