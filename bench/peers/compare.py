@@ -45,7 +45,7 @@ def compare(stand: Stand, *, number: int, folder: Path, arguments: Arguments) ->
         place = Place(_own_folder(folder, f"{peer.name}-{number}"), stand.step_port, stand)
         try:
             found[f"peer.{peer.label}"] = _measure_peer(peer, place, arguments=arguments)
-        except (CallFailed, StandFailed) as reason:
+        except (CallFailed, StandFailed, OSError) as reason:
             sys.stderr.write(f"  {peer.label} is left out of this round: {reason}\n")
     return found | ratios(found)
 

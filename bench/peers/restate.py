@@ -75,7 +75,7 @@ class Restate:
             await_ready(lambda: _is_healthy(ports["admin"]), process=server, log=log)
             with child(service, log=log, environment=environment, cwd=PROGRAMS) as worker:
                 await_port(ports["service"], process=worker, log=log)
-                _ask(ports["admin"], "/deployments", {"uri": f"http://127.0.0.1:{ports['service']}"})
+                await_ready(lambda: _is_registered(ports), process=server, log=log)
                 yield Running(
                     ports=[ports["ingress"]],
                     start=lambda flow, key: (f"/Bench/{flow}/send", key),
@@ -114,6 +114,14 @@ def _node_service() -> list[str | Path]:
 def _is_healthy(admin: int) -> bool:
     with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{admin}/health", timeout=2) as answer:
         return bool(answer.status == 200)
+    return False
+
+
+def _is_registered(ports: dict[str, int]) -> bool:
+    """The server asks the service what it can do; a service that listens may not be able to say it yet."""
+    with suppress(OSError):
+        _ask(ports["admin"], "/deployments", {"uri": f"http://127.0.0.1:{ports['service']}"})
+        return True
     return False
 
 
