@@ -25,7 +25,7 @@ from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
 from .hand import Attempt, Hand
 from .lease import LeaseKeeper
-from .loaded import LoadedFlow, load, openings
+from .loaded import LoadedFlow, Shelf, load
 from .slots import Slots
 from .store import batch, claims, counts, leases
 from .store.batch import Write, Written
@@ -46,8 +46,6 @@ PARK_SECONDS = 60.0
 ORPHAN_SECONDS = 35.0
 """So long a claim whose connection broke may still run in the database: its statement_timeout, and some."""
 JOIN_SECONDS = 5.0
-MOST_FLOWS = 500
-MOST_RECENT_FLOWS = 32
 
 
 def host_name() -> str:
@@ -72,8 +70,7 @@ class Drain:
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
         self._hands: dict[int, Hand] = {}
-        self._flows: dict[str, LoadedFlow] = {}
-        self._recent: dict[str, LoadedFlow] = {}
+        self._shelf = Shelf()
         self._given_up: set[Attempt] = set()
         self._wake = asyncio.Event()
         self._ticked_at = time.monotonic()
@@ -159,7 +156,7 @@ class Drain:
             self._next_look = time.monotonic() + BUSY_LOOK_SECONDS
             return
         harvest = await self._committer.claim(
-            limit=room, look_ahead=self._idle, openings=openings(self._recent, slots=self.slots)
+            limit=room, look_ahead=self._idle, openings=self._shelf.openings(slots=self.slots)
         )
         if harvest.claimed:
             failpoints.hit("claimed")
@@ -192,37 +189,24 @@ class Drain:
         if held := self._hands.get(claimed.transaction_id):
             held.touch()
             return
-        flow = self._flows.get(claimed.flow_id)
         try:
-            if flow is None:
-                raise LookupError(f"the definition of flow {claimed.flow_id} cannot be read")
-            hand = Hand(claimed, flow=flow, runs=runs, desk=self)
+            hand = Hand(claimed, flow=self._shelf.take(claimed.flow_id), runs=runs, desk=self)
         except Exception as error:
             logger.exception("Transaction %s cannot be taken up", claimed.instance_id)
             self._park(claimed.transaction_id, message=f"{type(error).__name__}: {error}")
             return
-        self._remember(claimed.flow_id, flow=flow)
         self._hands[claimed.transaction_id] = hand
         hand.advance()
 
-    def _remember(self, flow_id: str, *, flow: LoadedFlow) -> None:
-        """The flows that were met last; claims may open new transactions of these."""
-        self._recent.pop(flow_id, None)
-        self._recent[flow_id] = flow
-        if len(self._recent) > MOST_RECENT_FLOWS:
-            del self._recent[next(iter(self._recent))]
-
     async def _learn(self, flow_ids: set[str]) -> None:
         """Flows that were not needed before. Where a definition does not parse, its transactions are parked."""
-        unknown = sorted(flow_ids - self._flows.keys())
+        unknown = self._shelf.lacks(flow_ids)
         if not unknown:
             return
-        if len(self._flows) > MOST_FLOWS:
-            self._flows.clear()
         found = await self._clerk.request(partial(claims.definitions, flow_ids=unknown))
         for flow_id, (text, pinned) in found.items():
             try:
-                self._flows[flow_id] = await asyncio.to_thread(_load, text, pinned=pinned)
+                self._shelf.put(flow_id, flow=await asyncio.to_thread(_load, text, pinned=pinned))
             except Exception:
                 logger.exception("The definition of flow %s cannot be read", flow_id)
 

@@ -1,9 +1,10 @@
-"""A flow as a worker holds it: its definition, with what is the same for all calls of a task worked out once."""
+"""Flows as a worker holds them: their definitions, with what is the same for all calls of a task worked out once."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,6 +15,9 @@ from dist_task.executors.base import Executor, executors
 from flows.definition import FlowDefinition, TaskSpec
 
 from .slots import Slots
+
+MOST_FLOWS = 500
+MOST_TOLD = 32
 
 
 class Step(NamedTuple):
@@ -50,13 +54,34 @@ def load(definition: FlowDefinition) -> LoadedFlow:
     )
 
 
-def openings(flows: Mapping[str, LoadedFlow], *, slots: Slots) -> bytes:
-    """What a claim is told of these flows (see claims.CLAIM): flow id to roots and how many may begin."""
-    told: dict[str, Any] = {}
-    for flow_id, flow in flows.items():
-        if flow.opening is not None and (most := flow.room_to_open(slots)) > 0:
-            told[flow_id] = {"most": most, "roots": orjson.Fragment(flow.opening)}
-    return orjson.dumps(told)
+class Shelf:
+    """The flows that a worker has met, those that it met last at the end."""
+
+    def __init__(self) -> None:
+        self._flows: dict[str, LoadedFlow] = {}
+
+    def lacks(self, flow_ids: Iterable[str]) -> list[str]:
+        return sorted(set(flow_ids) - self._flows.keys())
+
+    def put(self, flow_id: str, *, flow: LoadedFlow) -> None:
+        if len(self._flows) >= MOST_FLOWS:
+            del self._flows[next(iter(self._flows))]
+        self._flows[flow_id] = flow
+
+    def take(self, flow_id: str) -> LoadedFlow:
+        """Raises LookupError for one whose definition could not be read."""
+        if flow_id not in self._flows:
+            raise LookupError(f"the definition of flow {flow_id} cannot be read")
+        flow = self._flows[flow_id] = self._flows.pop(flow_id)
+        return flow
+
+    def openings(self, *, slots: Slots) -> bytes:
+        """What a claim is told of the flows met last (see claims.CLAIM): flow id to roots and how many may begin."""
+        told: dict[str, Any] = {}
+        for flow_id, flow in islice(reversed(self._flows.items()), MOST_TOLD):
+            if flow.opening is not None and (most := flow.room_to_open(slots)) > 0:
+                told[flow_id] = {"most": most, "roots": orjson.Fragment(flow.opening)}
+        return orjson.dumps(told)
 
 
 def _step(spec: TaskSpec) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from dist_task import failpoints
 from dist_task.database import connect
-from dist_task.engine.loaded import LoadedFlow, load, openings
+from dist_task.engine.loaded import LoadedFlow, Shelf, load
 from dist_task.engine.slots import Slots
 from dist_task.engine.store import leases
 from dist_task.engine.store.claims import Claimed
@@ -51,7 +52,9 @@ def slots(total: int = 100, *, per_target: int = 100) -> Slots:
 
 def taken(cursor: Any, flow: Flow, *, free: Slots | None = None) -> list[Claimed]:
     worker_id = leases.register(cursor, cluster="test", host="elsewhere", pid=1, lease_seconds=60)
-    told = openings({flow.pk: loaded(flow)}, slots=free or slots())
+    shelf = Shelf()
+    shelf.put(flow.pk, flow=loaded(flow))
+    told = shelf.openings(slots=free or slots())
     return claim(worker_id=worker_id, limit=10, openings=told)
 
 
@@ -113,7 +116,9 @@ def test_what_a_verb_has_touched_is_not_opened(cursor: Any) -> None:
 def test_a_flow_with_input_fields_or_a_wide_opening_is_not_opened(cursor: Any) -> None:
     wide = loaded(make_flow(*({"id": f"t{n}", "type": "noop"} for n in range(33))))
     assert wide.opening is None
-    assert openings({"f": wide}, slots=slots()) == b"{}"
+    shelf = Shelf()
+    shelf.put("f", flow=wide)
+    assert shelf.openings(slots=slots()) == b"{}"
 
 
 @pytest.mark.parametrize(("point", "n"), [("claim.after", 1), ("commit.after", 1), ("commit.after", 3)])
@@ -138,3 +143,17 @@ def test_a_lost_answer_costs_no_attempt(
     assert not ExecutionLog.objects.filter(event="worker_lost").exists()
     assert not TaskRun.objects.filter(attempt__gt=1).exists()
     assert failpoints._counts[point] >= n
+
+
+def test_a_claim_is_told_of_the_flows_that_were_met_last(db: None) -> None:
+    flow, shelf = loaded(make_flow(A)), Shelf()
+    for n in range(100):
+        shelf.put(f"f{n}", flow=flow)
+    shelf.take("f3")
+
+    told = json.loads(shelf.openings(slots=slots(7)))
+
+    assert len(told) == 32 and {"f3", "f99", "f69"} <= told.keys() and "f68" not in told
+    assert told["f3"] == {"most": 7, "roots": [{"task_id": "a", "task_name": None, "budget": 1}]}
+    with pytest.raises(LookupError):
+        shelf.take("nobody")
