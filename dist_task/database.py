@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import environ
 import psycopg2
@@ -49,6 +51,27 @@ def connect(*, autocommit: bool = False, **parameters: Any) -> psycopg2.extensio
             cursor.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = autocommit
     return connection
+
+
+class Prepared:
+    """A statement that each connection parses and plans once. `$1` and so on are its parameters, of these types."""
+
+    def __init__(self, name: str, *, types: Sequence[str], sql: str) -> None:
+        self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {sql}"
+        self._call = f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})"
+        self._known: WeakSet[Any] = WeakSet()
+
+    def execute(self, cursor: Any, parameters: Sequence[Any], *, first: str = "") -> None:
+        """`first` is sent with it, in the same round trip: it ends with a semicolon, and its effect may be local."""
+        if cursor.connection not in self._known:
+            cursor.execute(first + self._prepare)
+            self._known.add(cursor.connection)
+        try:
+            cursor.execute(first + self._call, parameters)
+        except Exception as error:
+            if "InvalidSqlStatementName" in (type(error).__name__, type(error.__cause__).__name__):
+                self._known.discard(cursor.connection)  # somebody discarded it: the next call prepares it again
+            raise
 
 
 def is_unreachable(error: BaseException) -> bool:

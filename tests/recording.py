@@ -41,6 +41,8 @@ def prepare(cursor: Any) -> None:
     """The function goes with the rollback of a test, the prepared statements stay."""
     cursor.execute("SELECT to_regproc('pg_temp.record_batch')")
     if cursor.fetchone()[0] is None:
-        cursor.execute("DEALLOCATE ALL")
+        cursor.execute("SELECT name FROM pg_prepared_statements WHERE name IN ('record_batch', 'claim_due')")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DEALLOCATE {name}")
         for sql in (*statements.SETTINGS, *statements.HOT):
             cursor.execute(sql)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from dist_task.database import Prepared
 from dist_task.states import FINAL_TRANSACTION, Op
 from flows.models import Flow
 from flows.registry_rows import load
@@ -39,21 +40,29 @@ class Row(NamedTuple):
         return self.status in FINAL_TRANSACTION
 
 
-_ROWS = """
+_ROWS = Prepared(
+    "transactions_named",
+    types=("text[]",),
+    sql="""
     SELECT t.id, t.instance_id, t.flow_id, f.name, f.version, t.status, t.compensation, t.cancelling, t.created_by,
            t.created_at, t.started_at, t.completed_at, t.params::text
-    FROM transactions_transaction t JOIN flows_flow f ON f.id = t.flow_id WHERE t.instance_id = ANY(%s)
-"""
-_RUNS = f"""
+    FROM transactions_transaction t JOIN flows_flow f ON f.id = t.flow_id WHERE t.instance_id = ANY($1)
+""",
+)
+_RUNS = Prepared(
+    "runs_of_transactions",
+    types=("bigint[]", "text"),
+    sql=f"""
     SELECT transaction_id, {", ".join(RUN_COLUMNS)} FROM dist_task_taskrun
-    WHERE transaction_id = ANY(%s) AND op = %s AND item = -1
-"""  # noqa: S608  # names of columns
+    WHERE transaction_id = ANY($1) AND op = $2 AND item = -1
+""",  # noqa: S608  # names of columns
+)
 
 
 def read(instance_ids: Collection[str]) -> list[Row]:
     """Those that there are, in no order."""
     with connection.cursor() as cursor:
-        cursor.execute(_ROWS, [list(instance_ids)])
+        _ROWS.execute(cursor, [list(instance_ids)])
         return [Row(*row) for row in cursor.fetchall()]
 
 
@@ -61,7 +70,7 @@ def shown_in_full(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """With their tasks, in the same order."""
     runs: dict[int, list[dict[str, Any]]] = {row.id: [] for row in rows}
     with connection.cursor() as cursor:
-        cursor.execute(_RUNS, [list(runs), Op.ACTION.value])
+        _RUNS.execute(cursor, [list(runs), Op.ACTION.value])
         for transaction_id, *run in cursor.fetchall():
             runs[transaction_id].append(dict(zip(RUN_COLUMNS, run, strict=True)))
     definitions = {flow_id: load(Flow(pk=flow_id)) for flow_id in {row.flow_id for row in rows}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 
 from dist_task import database
 from dist_task.engine.start import Started, StartRequest, start_gathered
@@ -363,3 +363,14 @@ def heard(listener: psycopg2.extensions.connection) -> list[Any]:
         cursor.execute("SELECT 1")  # what was notified before it has arrived with its answer
     listener.poll()
     return listener.notifies
+
+
+def test_a_statement_that_somebody_discarded_is_prepared_again(transactional_db: None, flow: Flow) -> None:
+    start_gathered([(StartRequest("i1", flow.pk, {}), "me")])
+    with connections["default"].cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+
+    with pytest.raises(OperationalError):
+        start_gathered([(StartRequest("i2", flow.pk, {}), "me")])
+
+    assert start_gathered([(StartRequest("i2", flow.pk, {}), "me")])[0] is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
+from dist_task.database import Prepared
 from dist_task.payload import dumps
 
 from . import leases
@@ -43,14 +43,8 @@ class Inserted(NamedTuple):
 def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str) -> bool:
     """Inserts a due transaction of an active flow and counts it. False: no such flow, or the instance_id is taken."""
     cursor.execute(
-        _WAIT_LESS + _INSERT_ONE,
-        {
-            "id": instance_id,
-            "params": dumps(params),
-            "actor": actor,
-            "flow": flow_id,
-            "most_wait": f"{MOST_WAIT_MS}ms",
-        },
+        _wait_less(MOST_WAIT_MS) + _INSERT_ONE,
+        {"id": instance_id, "params": dumps(params), "actor": actor, "flow": flow_id},
     )
     return bool(cursor.rowcount)
 
@@ -60,26 +54,17 @@ def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST
 
     With the commit idle workers are notified, if there are any: then nobody has to look for one afterwards.
     """
-    if cursor.connection not in _prepared:
-        cursor.execute(_WAIT_LESS + _PREPARE, {"most_wait": f"{most_wait_ms}ms"})  # it waits for locks, too
-        _prepared.add(cursor.connection)
-    ids, flows, params, actors = zip(*((row[0], row[1], dumps(row[2]), row[3]) for row in rows), strict=True)
-    cursor.execute(
-        _WAIT_LESS + _INSERT_MANY,
-        {
-            "ids": list(ids),
-            "flows": list(flows),
-            "params": list(params),
-            "actors": list(actors),
-            "most_wait": f"{most_wait_ms}ms",
-        },
-    )
+    columns = zip(*((row[0], row[1], dumps(row[2]), row[3]) for row in rows), strict=True)
+    _INSERT_MANY.execute(cursor, [list(column) for column in columns], first=_wait_less(most_wait_ms))
     found = cursor.fetchall()
     return Inserted({row[0] for row in found}, has_rung=bool(found) and found[0][1])
 
 
-# Sent together with the statement that follows: one round trip, and one database transaction that it ends with.
-_WAIT_LESS = "SELECT set_config('lock_timeout', %(most_wait)s, true);"
+def _wait_less(milliseconds: int) -> str:
+    """Sent together with the statement that follows: one round trip, and one database transaction that ends with it."""
+    return f"SELECT set_config('lock_timeout', '{milliseconds:d}ms', true);"
+
+
 _INSERT_ONE = """
     WITH started AS (
         INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
@@ -91,8 +76,10 @@ _INSERT_ONE = """
     INSERT INTO dist_task_statdelta (flow_id, bucket, created)
     SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
 """
-_PREPARE = f"""
-    PREPARE start_transactions (text[], text[], jsonb[], text[]) AS
+_INSERT_MANY = Prepared(
+    "start_transactions",
+    types=("text[]", "text[]", "jsonb[]", "text[]"),
+    sql=f"""
     WITH started AS (
         INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by)
         SELECT w.instance_id, f.id, w.params, w.actor
@@ -111,10 +98,8 @@ _PREPARE = f"""
         ) AS idle
     )
     SELECT instance_id, (SELECT workers FROM rung) > 0 FROM started
-"""  # noqa: S608  # a channel of ours
-_INSERT_MANY = "EXECUTE start_transactions(%(ids)s::text[], %(flows)s::text[], %(params)s::jsonb[], %(actors)s::text[])"
-_prepared: WeakSet[Any] = WeakSet()
-"""Connections that know the statement."""
+""",  # noqa: S608  # a channel of ours
+)
 
 
 def existing(cursor: Any, *, instance_id: str, params: dict[str, Any]) -> Existing | None:
