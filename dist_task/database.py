@@ -58,7 +58,7 @@ class Prepared:
 
     def __init__(self, name: str, *, types: Sequence[str], sql: str) -> None:
         self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {sql}"
-        self._call = f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})"
+        self._call = f"EXECUTE {name}({', '.join(f'%s::{each}' for each in types)})"
         self._known: WeakSet[Any] = WeakSet()
 
     def execute(self, cursor: Any, parameters: Sequence[Any], *, first: str = "") -> None:

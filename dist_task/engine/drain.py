@@ -78,6 +78,7 @@ class Drain:
         self._accepting = True
         self._lost = False
         self._adopt_until = 0.0
+        self._shall_adopt = False
         self._idle = True
         self._main: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -150,6 +151,8 @@ class Drain:
 
     async def _look_for_work(self) -> None:
         """Claims what there is room for; a worker that becomes idle says so first, and then looks."""
+        if self._shall_adopt:
+            await self._adopt()
         await self._say_idle(len(self._hands) < (BUSY_HANDS if self._idle else IDLE_HANDS))
         room = min(conf.SLOTS - len(self._hands), conf.CLAIM_BATCH)
         if room <= 0:
@@ -211,26 +214,23 @@ class Drain:
                 logger.exception("The definition of flow %s cannot be read", flow_id)
 
     def _on_reconnect(self) -> None:
-        self._adopt_until = time.monotonic() + ORPHAN_SECONDS
-        self._adopt()
-
-    def _adopt(self) -> None:
         """A connection broke: what was claimed just then is this worker's, though it was not told."""
-        self._clerk.request(partial(claims.owned, worker_id=self.worker_id)).add_done_callback(self._on_owned)
+        self._adopt_until = time.monotonic() + ORPHAN_SECONDS
+        self._shall_adopt = True
+        self._wake_up()
 
-    def _on_owned(self, future: asyncio.Future[Any]) -> None:
-        if not future.cancelled() and not future.exception():
-            claimed, _runs = future.result()
-            self._keep(self._take_lost(claimed))
+    async def _adopt(self) -> None:
+        """Takes up what this worker holds and has in no hand. While no claim is under way: its answer holds the same.
 
-    async def _take_lost(self, claimed: list[Claimed]) -> None:
-        """Read again one by one: what was in hand a moment ago may have been released since."""
+        Each is read again, since what was in hand a moment ago may have been released.
+        """
+        self._shall_adopt = False
+        claimed = await self._clerk.request(partial(claims.owned, worker_id=self.worker_id)) or []
         await self._learn({each.flow_id for each in claimed})
         for each in claimed:
             if each.transaction_id not in self._hands:
                 request = partial(claims.reload, worker_id=self.worker_id, transaction_id=each.transaction_id)
-                found = await self._clerk.request(request)
-                if found is not None and each.transaction_id not in self._hands:
+                if (found := await self._clerk.request(request)) is not None:
                     self._take(found[0], runs=found[1])
 
     async def _take_all(self, claimed: list[Claimed], runs: list[StoredRun]) -> None:
@@ -291,7 +291,7 @@ class Drain:
             await asyncio.sleep(TIDY_SECONDS)
             in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
             if time.monotonic() < self._adopt_until:
-                self._adopt()
+                self._shall_adopt = True
             tidy = partial(_tidy, worker_id=self.worker_id, may_rescue=in_contact)
             try:
                 rescued = await self._clerk.request(tidy, is_atomic=True)

@@ -141,11 +141,10 @@ def reload(cursor: Any, *, worker_id: int, transaction_id: int) -> tuple[Claimed
     return (Claimed(*row), load_runs(cursor, transaction_ids=[transaction_id])) if row else None
 
 
-def owned(cursor: Any, *, worker_id: int) -> tuple[list[Claimed], list[StoredRun]]:
+def owned(cursor: Any, *, worker_id: int) -> list[Claimed]:
     """All that this worker holds: after a lost connection it may hold more than it was told."""
     cursor.execute(f"{OWNED} WHERE owner = %s", (worker_id,))
-    claimed = [Claimed(*row) for row in cursor.fetchall()]
-    return claimed, load_runs(cursor, transaction_ids=[each.transaction_id for each in claimed])
+    return [Claimed(*row) for row in cursor.fetchall()]
 
 
 def definitions(cursor: Any, *, flow_ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
