@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import environ
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 
 from dist_task.errors import DatabaseUnavailable
@@ -69,7 +70,7 @@ class Prepared:
         try:
             cursor.execute(first + self._call, parameters)
         except Exception as error:
-            if "InvalidSqlStatementName" in (type(error).__name__, type(error.__cause__).__name__):
+            if isinstance(error.__cause__ or error, psycopg2.errors.InvalidSqlStatementName):
                 self._known.discard(cursor.connection)  # somebody discarded it: the next call prepares it again
             raise
 
