@@ -86,9 +86,11 @@ class Session:
             self._waiting.set_result(None)
 
     def _fail(self, error: psycopg2.Error) -> None:
+        """Of a statement, or of the connection: what nobody waits for cannot be a statement's."""
+        is_broken = self._waiting is None or bool(self._connection.closed)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)
-        if self._connection.closed:
+        if is_broken:
             self.close()
             self._on_notification()
 
