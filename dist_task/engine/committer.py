@@ -56,6 +56,7 @@ class Committer:
         self._on_wake = on_wake
         self._on_reconnect = on_reconnect
         self._jobs: deque[_Job] = deque()
+        self._sending: list[_Job] = []
         self._claims: deque[tuple[dict[str, Any], asyncio.Future[Harvest]]] = deque()
         self._arrived = asyncio.Event()
         self._session: Session | None = None
@@ -106,11 +107,13 @@ class Committer:
         """Commits writes together; where the database refuses what one of them holds, halves until it is alone."""
         number = self._batches + 1
         writes = [job.write for job in jobs]
+        self._sending = jobs
         try:
             results = await self._surely(partial(batch.record, worker_id=self._worker_id, number=number, writes=writes))
         except Exception as error:  # whatever it is: without this task the worker would hold all and write nothing
             if len(jobs) == 1:
                 logger.error("The database refused a write: %s", error)
+                self._sending = []
                 jobs[0].reply(None, Unstorable(str(error)))
                 return
             middle = len(jobs) // 2
@@ -118,6 +121,7 @@ class Committer:
             await self._record(jobs[middle:])
         else:
             self._batches = number
+            self._sending = []
             for job, written in zip(jobs, results, strict=True):
                 job.reply(written, None)
 
@@ -155,15 +159,16 @@ class Committer:
         return result
 
     async def _leave_last_words(self) -> None:
-        """What ended before the lease was lost: known results where nobody took over yet, else a trace in the log."""
-        ended = [job.write for job in self._jobs if job.write.ended]
-        writes = [replace(write, begun=[], finish=None, release=False) for write in ended]
-        if not writes:
-            return
-        record = partial(batch.record, worker_id=self._worker_id, number=self._batches + 1, writes=writes)
+        """What ended before the lease was lost: known results where nobody took over yet, else a trace in the log.
+
+        What was being sent goes first, under its own number: it may be committed already.
+        """
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await self._once(record)
+                for number, jobs in enumerate((self._sending, self._jobs), start=self._batches + 1):
+                    ended = [job.write for job in jobs if job.write.ended]
+                    writes = [replace(write, begun=[], finish=None, release=False) for write in ended]
+                    await self._once(partial(batch.record, worker_id=self._worker_id, number=number, writes=writes))
         except Exception as error:  # there is no second try: whoever took over treats these attempts as lost
             logger.warning("Results under a lost lease could not be written: %s", error)
 
