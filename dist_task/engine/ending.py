@@ -20,25 +20,29 @@ def ended(run: RunState, *, step: Step, result: Ending, flow_name: str) -> Ended
     """Decides what the result means. `run` is the attempt as it was in flight."""
     policy = step.spec.retry
     outcome = outcomes.decide(policy, attempt=run.attempt - (run.budget - policy.tries), result=result)
+    request, response = (None, None) if isinstance(result, outcomes.WorkerLost) else (result.request, result.response)
     if isinstance(outcome, outcomes.Succeeded):
-        assert isinstance(result, Result)  # noqa: S101  # nothing else succeeds
         return Ended(
             run.task_id,
             attempt=run.attempt,
             status=RunStatus.SUCCESS,
             event=LogEvent.SUCCEEDED,
             output=outcome.output,
-            request=result.request,
-            response=result.response,
+            request=request,
+            response=response,
         )
+    row = _failed(run, step=step, outcome=outcome, flow_name=flow_name)
+    return row._replace(event=_event(result, failure=outcome.failure), request=request, response=response)
+
+
+def _failed(run: RunState, *, step: Step, outcome: outcomes.RetryAfter | outcomes.Failed, flow_name: str) -> Ended:
     failure = outcome.failure
     delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
-    seen = None if isinstance(result, outcomes.WorkerLost) else result
     return Ended(
         run.task_id,
         attempt=run.attempt,
         status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
-        event=_event(result, failure=failure),
+        event=LogEvent.FAILED,
         delay_seconds=delay,
         error_code=failure.code,
         error_message=failure.message,
@@ -46,8 +50,6 @@ def ended(run: RunState, *, step: Step, result: Ending, flow_name: str) -> Ended
         fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=run.task_id, failure=failure),
         task_name=step.spec.name,
         maybe_executed=failure.maybe_executed,
-        request=seen.request if seen else None,
-        response=seen.response if seen else None,
     )
 
 
