@@ -32,7 +32,8 @@ class Command(BaseCommand):
         from dist_task.asgi import application
 
         # Who holds a lock on whole tables makes a request fail soon, not hang.
-        connections.settings["default"]["OPTIONS"].setdefault("options", f"-c lock_timeout={MOST_WAIT_MS}")
+        database = connections.settings["default"]["OPTIONS"]
+        database["options"] = f"-c lock_timeout={MOST_WAIT_MS} {database.get('options', '')}".strip()
         # Else the first request pays for importing every view.
         _ = get_resolver().url_patterns
         # The supervisor asks until it is true; that it is not yet is no error.
