@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -33,6 +35,7 @@ class Conf:
     MAX_LOG_BYTES: int = 8_192
     ALLOWED_HOSTS_OUT: tuple[str, ...] = field(default=())
     ALLOW_PRIVATE_TARGETS: bool = False
+    CONNECTIONS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ANONYMOUS_API: bool = False
     READY_OLDEST_DUE_SECONDS: float = 60.0
     TOKEN_DAYS: int = 90
