@@ -12,7 +12,18 @@ import time
 from collections import Counter
 from pathlib import Path
 
-NEEDED = ("rescue", "takeover", "worker_lost", "fenced", "unknown_open", "parked", "duplicate_start", "retried")
+NEEDED = (
+    "rescue",
+    "takeover",
+    "worker_lost",
+    "fenced",
+    "unknown_open",
+    "parked",
+    "duplicate_start",
+    "retried",
+    "compensated",
+    "undo_lost",
+)
 QUIET_SECONDS = 150.0
 
 
@@ -153,6 +164,8 @@ def states() -> Counter[str]:
             "fenced": log.filter(event="fenced").count(),
             "unknown_open": ExceptionRecord.objects.filter(outcome="unknown", status="open").count(),
             "parked": log.filter(event="parked").count(),
+            "compensated": log.filter(event="compensated", message="done").count(),
+            "undo_lost": log.filter(event="worker_lost", op="compensate").count(),
             "retried": TaskRun.objects.filter(attempt__gt=1, status="success").count(),
         }
     )

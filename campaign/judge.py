@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from dist_task.invariants.check import verify
 from dist_task.models import TaskRun
@@ -30,17 +30,20 @@ def judge(*, started: Mapping[str, Kind], calls: Iterable[Call], unstorable: boo
 
 
 def _ends(started: Mapping[str, Kind], *, unstorable: bool) -> list[str]:
-    rows = dict(Transaction.objects.values_list("instance_id", "status"))
+    ends = Transaction.objects.values_list("instance_id", "status", "compensation")
+    rows = {instance_id: (status, compensation) for instance_id, status, compensation in ends}
     wrong = [f"{instance_id}: an answered start is lost" for instance_id in started.keys() - rows.keys()]
     unknown, refused = _unknown(), _unknown(error_code="UNSTORABLE")
     for instance_id, kind in started.items():
-        status = rows.get(instance_id)
+        status, compensation = rows.get(instance_id, (None, None))
         if instance_id in refused and not unstorable and kind.end == "success":
             wrong.append(f"{instance_id}: a result counts as one that cannot be stored")
             continue
         excused = status == "failed" and instance_id in (unknown if kind.may_fail else refused)
         if status is not None and status != kind.end and not excused:
             wrong.append(f"{instance_id} is {status}, not {kind.end}")
+        elif status == kind.end and compensation != kind.compensation:
+            wrong.append(f"compensation of {instance_id} is {compensation}, not {kind.compensation}")
     return wrong
 
 
@@ -51,22 +54,18 @@ def _unknown(**where: str) -> set[str]:
 
 
 def _calls(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
-    """One key per task; each attempt called once at most; manual tasks once at most; no attempt nobody knows."""
+    """One key per run; each attempt called once at most; manual tasks once at most; no attempt nobody knows."""
     wrong = []
-    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
+    keys: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for call in calls:
-        keys[call.instance_id, call.task_id].add(call.key)
-    wrong += [f"{task}: {len(found)} keys" for task, found in keys.items() if len(found) > 1]
-    attempts = Counter((call.instance_id, call.task_id, call.attempt) for call in calls)
+        keys[call.instance_id, call.task_id, call.op].add(call.key)
+    wrong += [f"{run}: {len(found)} keys" for run, found in keys.items() if len(found) > 1]
+    attempts = Counter((call.instance_id, call.task_id, call.op, call.attempt) for call in calls)
     wrong += [f"{attempt} was called {count} times" for attempt, count in attempts.items() if count > 1]
-    counted = {
-        (instance_id, task_id): attempt
-        for instance_id, task_id, attempt in TaskRun.objects.values_list(
-            "transaction__instance_id", "task_id", "attempt"
-        )
-    }
-    for instance_id, task_id, attempt in attempts:
-        if attempt > counted.get((instance_id, task_id), 0):
+    runs = TaskRun.objects.values_list("transaction__instance_id", "task_id", "op", "attempt")
+    counted = {tuple(run): attempt for *run, attempt in runs}
+    for instance_id, task_id, op, attempt in attempts:
+        if attempt > counted.get((instance_id, task_id, op), 0):
             wrong.append(f"{instance_id}/{task_id}: attempt {attempt} was called and is not in the rows")
         if attempt > 1 and task_id in started[instance_id].manual:
             wrong.append(f"{instance_id}/{task_id}: manual, called again by itself")
@@ -74,16 +73,32 @@ def _calls(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
 
 
 def _order(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
-    """As the called service saw it, on one clock."""
-    done: dict[tuple[str, str], float] = {}
+    """As the called service saw it, on one clock: dependencies first; backwards what depends on it first."""
+    done: dict[tuple[str, str, str], float] = {}
     for call in calls:
         if call.status == 200:
-            task = call.instance_id, call.task_id
-            done[task] = min(call.ended_at, done.get(task, call.ended_at))
+            run = call.instance_id, call.task_id, call.op
+            done[run] = min(call.ended_at, done.get(run, call.ended_at))
     wrong = []
+    undone = {(call.instance_id, call.task_id) for call in calls if call.op == "compensate"}
     for call in calls:
-        needs = {task["id"]: task.get("depends_on", []) for task in started[call.instance_id].tasks}[call.task_id]
-        for needed in needs:
-            if done.get((call.instance_id, needed), float("inf")) > call.began_at:
-                wrong.append(f"{call.instance_id}: {call.task_id} was called before {needed} succeeded")
+        for first in _first(call, kind=started[call.instance_id], undone=undone):
+            if done.get((call.instance_id, first, call.op), float("inf")) > call.began_at:
+                wrong.append(
+                    f"{call.instance_id}: {call.op} of {call.task_id} was called before that of {first} succeeded"
+                )
     return wrong
+
+
+def _first(call: Call, *, kind: Kind, undone: Set[tuple[str, str]]) -> list[str]:
+    """The tasks whose calls have to succeed before this one."""
+    needs = {task["id"]: task.get("depends_on", []) for task in kind.tasks}
+    if call.op == "action":
+        return needs[call.task_id]
+    return [
+        later for later in needs if (call.instance_id, later) in undone and call.task_id in _all_needs(needs, later)
+    ]
+
+
+def _all_needs(needs: Mapping[str, list[str]], task_id: str) -> set[str]:
+    return set(needs[task_id]).union(*(_all_needs(needs, needed) for needed in needs[task_id]))

@@ -23,6 +23,7 @@ class Call:
     key: str
     instance_id: str
     task_id: str
+    op: str
     attempt: int
     began_at: float
     ended_at: float
@@ -93,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
                 key=self.headers["Idempotency-Key"],
                 instance_id=self.headers["X-Dist-Task-Instance"],
                 task_id=self.headers["X-Dist-Task-Task"],
+                op=self.headers["X-Dist-Task-Op"],
                 attempt=attempt,
                 began_at=began_at,
                 ended_at=time.monotonic(),

@@ -21,6 +21,12 @@ class Kind:
     end: str
     manual: frozenset[str] = field(default=frozenset())
     few_attempts: bool = False
+    on_failure: str = "wait"
+
+    @property
+    def compensation(self) -> str:
+        """With which it ends, where it ends as it should."""
+        return "done" if self.on_failure == "compensate" and self.end == "failed" else "none"
 
     @property
     def may_fail(self) -> bool:
@@ -31,6 +37,9 @@ def kinds(url: str) -> list[Kind]:
     def http(task_id: str, path: str = "/ok", *after: str, **more: Any) -> dict[str, Any]:
         task = {"id": task_id, "type": "http", "config": {"url": url + path}, "depends_on": list(after)}
         return {**task, "retry": AUTO, "timeout": 5, **more}
+
+    def undo(path: str) -> dict[str, Any]:
+        return {"compensate": {"config": {"url": url + path}, "retry": AUTO, "timeout": 5}}
 
     manual = {"retry": {"strategy": "manual"}}
     return [
@@ -52,6 +61,17 @@ def kinds(url: str) -> list[Kind]:
             manual=frozenset("ab"),
         ),
         Kind("refused", [http("a", "/refuse", **manual), http("b", "/ok", "a")], end="failed", manual=frozenset("a")),
+        Kind(
+            "undone",
+            [
+                http("a", **undo("/flaky")),
+                http("b", "/ok", "a"),
+                *(http(each, "/ok", "b", **undo("/slow")) for each in "cd"),
+                http("e", "/refuse", "c", "d", **undo("/ok")),
+            ],
+            end="failed",
+            on_failure="compensate",
+        ),
         Kind("unknown", [http("a", "/lost", **manual)], end="failed", manual=frozenset("a")),
     ]
 
@@ -61,7 +81,7 @@ def post(kind: Kind) -> Flow:
         name=f"campaign_{kind.name}",
         version=Flow.objects.filter(name=f"campaign_{kind.name}").count() + 1,
         flow_type="campaign",
-        definition=json.dumps({"tasks": kind.tasks}),
+        definition=json.dumps({"tasks": kind.tasks, "on_failure": kind.on_failure}),
         task_definitions={},
         create_user="campaign",
     )

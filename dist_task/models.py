@@ -102,6 +102,8 @@ class LogEvent(models.TextChoices):
     RETRIED = "retried", _("retry asked for")
     HANDLED = "handled", _("exception handled")
     CANCELLED = "cancelled", _("cancel asked for")
+    COMPENSATING = "compensating", _("undoing began")
+    COMPENSATED = "compensated", _("undoing ended")
     RESCUED = "rescued", _("taken from a dead worker")
     PARKED = "parked", _("put aside after an error of the engine")
 

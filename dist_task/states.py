@@ -65,6 +65,12 @@ RUN_MOVES: dict[str, frozenset[str]] = {
     "skipped": frozenset(),
     "cancelled": frozenset(),
 }
+COMPENSATION_MOVES: dict[str, frozenset[str]] = {
+    "none": frozenset({"running"}),
+    "running": frozenset({"done", "failed"}),
+    "failed": frozenset({"running"}),
+    "done": frozenset(),
+}
 EXCEPTION_MOVES: dict[str, frozenset[str]] = {
     "retrying": frozenset({"open", "handled"}),
     "open": frozenset({"retrying", "handled"}),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.utils.translation import gettext_noop as _
 
@@ -34,11 +34,25 @@ TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure"))
 LATER_FLOW_KEYS = frozenset(("timeout", "params_schema"))
 TASK_KEYS = frozenset(
-    ("id", "name", "task_name", "description", "type", "depends_on", "config", "timeout", "retry", "optional")
+    (
+        "id",
+        "name",
+        "task_name",
+        "description",
+        "type",
+        "depends_on",
+        "config",
+        "timeout",
+        "retry",
+        "optional",
+        "compensate",
+    )
 )
-LATER_TASK_KEYS = frozenset(
-    ("input", "input_from", "output", "when", "foreach", "max_parallel", "total_timeout", "compensate")
-)
+LATER_TASK_KEYS = frozenset(("input", "input_from", "output", "when", "foreach", "max_parallel", "total_timeout"))
+COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "timeout", "retry"))
+ON_FAILURE = ("wait", "compensate")
+UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
+"""Of a compensation that says nothing else: longer than most outages, over an hour in all."""
 # The type that a config gives away, where neither the task nor the registry names one.
 TYPE_OF_KEYS = (
     ("rpc", ("service", "method")),
@@ -70,12 +84,14 @@ class TaskSpec:
     timeout_seconds: float
     optional: bool
     inputs: tuple[Field, ...]
+    compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
 
 
 @dataclass(frozen=True, slots=True)
 class FlowDefinition:
     name: str
     description: str
+    on_failure: str  # of ON_FAILURE: whether a person decides, or what was done is undone at once
     tasks: Mapping[str, TaskSpec]  # as written
     dependents: Mapping[str, tuple[str, ...]]
     fan_in: Mapping[str, int]  # how many each task waits for
@@ -89,7 +105,7 @@ class FlowDefinition:
         value = read_object(data, problems=problems)
         if value is not None and _is_bounded(value, problems=problems):
             block = Reader(value, "", problems)
-            name, description = _read_head(block)
+            name, description, on_failure = _read_head(block)
             tasks = _read_tasks(block, registry=registry, kinds=kinds)
             depends_on = {task.id: task.depends_on for task in tasks}
             dependents = dependents_of(depends_on)
@@ -100,6 +116,7 @@ class FlowDefinition:
         return cls(
             name=name,
             description=description,
+            on_failure=on_failure,
             tasks=MappingProxyType({task.id: task for task in tasks}),
             dependents=MappingProxyType(dependents),
             fan_in=MappingProxyType({task.id: len(task.depends_on) for task in tasks}),
@@ -110,7 +127,8 @@ class FlowDefinition:
     @property
     def task_names(self) -> frozenset[str]:
         """The names of the registry that this definition refers to."""
-        return frozenset(task.task_name for task in self.tasks.values() if task.task_name)
+        undoing = (task.compensate for task in self.tasks.values() if task.compensate)
+        return frozenset(task.task_name for task in (*self.tasks.values(), *undoing) if task.task_name)
 
 
 def to_text(data: dict[str, Any]) -> str:
@@ -139,16 +157,14 @@ def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
     return True
 
 
-def _read_head(block: Reader) -> tuple[str, str]:
+def _read_head(block: Reader) -> tuple[str, str, str]:
+    """Name, description and on_failure."""
     block.refuse_other_keys(known=FLOW_KEYS, later=LATER_FLOW_KEYS)
-    on_failure = block.data.get("on_failure", "wait")
-    if on_failure == "compensate":
-        block.refuse("on_failure", _("compensate: this version does not support it yet"))
-    elif on_failure != "wait":
-        block.refuse("on_failure", _("must be one of: %(choices)s"), choices="wait")
+    on_failure = block.choice("on_failure", choices=ON_FAILURE, default="wait")
     if "tasks" not in block.data:
         block.refuse("tasks", _("is required"))
-    return block.text("name", longest=LONGEST_NAME), block.text("description", longest=LONGEST_DESCRIPTION)
+    name = block.text("name", longest=LONGEST_NAME)
+    return name, block.text("description", longest=LONGEST_DESCRIPTION), on_failure
 
 
 # -- tasks --
@@ -197,25 +213,72 @@ def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
 
 def _read_task(block: Reader, *, task_id: str, known: _Known) -> TaskSpec:
     block.refuse_other_keys(known=TASK_KEYS, later=LATER_TASK_KEYS)
-    task_name = block.text("task_name", longest=LONGEST_TASK_NAME)
-    entry = known.registry.get(task_name) if task_name else None
     description = block.text("description", longest=LONGEST_DESCRIPTION)
-    own_config = block.member("config")
-    config = {**entry.config, **own_config} if entry else dict(own_config)
-    kind = _read_type(block, entry=entry, config=config, known=known)
-    _check_config(block, config=config, check=known.kinds.get(kind))
+    called = _read_called(block, known=known)
+    name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
+    timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
     return TaskSpec(
         id=task_id,
-        name=_shown_name(block, description=description, entry=entry, task_id=task_id),
-        task_name=task_name,
+        name=name,
+        task_name=called.task_name,
         description=description,
-        type=kind,
+        type=called.type,
         depends_on=_read_dependencies(block, task_id=task_id, ids=known.ids),
-        config=config,
-        retry=_read_retry(block),
-        timeout_seconds=block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=DEFAULT_TIMEOUT),
+        config=called.config,
+        retry=_read_retry(block, default=RetryPolicy()),
+        timeout_seconds=timeout_seconds,
         optional=block.flag("optional", default=False),
-        inputs=entry.inputs if entry else (),
+        inputs=called.entry.inputs if called.entry else (),
+        compensate=_read_compensation(
+            block, task_id=task_id, name=name, type=called.type, timeout_seconds=timeout_seconds, known=known
+        ),
+    )
+
+
+class _Called(NamedTuple):
+    """What a task, or its compensation, calls."""
+
+    task_name: str
+    entry: RegisteredTask | None
+    type: str  # "" where it has none that is available here
+    config: dict[str, Any]
+
+
+def _read_called(block: Reader, *, known: _Known, default_type: str = "") -> _Called:
+    task_name = block.text("task_name", longest=LONGEST_TASK_NAME)
+    entry = known.registry.get(task_name) if task_name else None
+    own_config = block.member("config")
+    config = {**entry.config, **own_config} if entry else dict(own_config)
+    kind = _read_type(block, entry=entry, config=config, known=known, default=default_type)
+    _check_config(block, config=config, check=known.kinds.get(kind))
+    return _Called(task_name, entry, kind, config)
+
+
+def _read_timeout(block: Reader, *, default: float) -> float:
+    return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
+
+
+def _read_compensation(
+    block: Reader, *, task_id: str, name: str, type: str, timeout_seconds: float, known: _Known
+) -> TaskSpec | None:
+    """It calls something of its own: nothing of the task's config is taken over. Its type is the task's by default."""
+    if "compensate" not in block.data:
+        return None
+    undo = Reader(block.member("compensate"), child_path(block.path, "compensate"), block.problems)
+    undo.refuse_other_keys(known=COMPENSATE_KEYS)
+    called = _read_called(undo, known=known, default_type=type)
+    return TaskSpec(
+        id=task_id,
+        name=name,
+        task_name=called.task_name,
+        description="",
+        type=called.type,
+        depends_on=(),
+        config=called.config,
+        retry=_read_retry(undo, default=UNDO_RETRY),
+        timeout_seconds=_read_timeout(undo, default=timeout_seconds),
+        optional=False,
+        inputs=(),
     )
 
 
@@ -226,7 +289,9 @@ def _shown_name(block: Reader, *, description: str, entry: RegisteredTask | None
     return shown(name or task_id, length=LONGEST_NAME)
 
 
-def _read_type(block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: _Known) -> str:
+def _read_type(
+    block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: _Known, default: str = ""
+) -> str:
     """The type of the task; "" where it has none that is available here."""
     if "type" in block.data:
         kind, key = block.data["type"], "type"
@@ -238,7 +303,8 @@ def _read_type(block: Reader, *, entry: RegisteredTask | None, config: Mapping[s
             block.refuse("type", message, type=shown(kind), task_name=entry.name, registered=entry.type)
             return ""
     else:
-        kind, key = entry.type if entry else _type_of_config(config), "task_name" if entry else "type"
+        default = "" if "task_name" in block.data else default
+        kind, key = entry.type if entry else _type_of_config(config) or default, "task_name" if entry else "type"
     if kind in known.kinds:
         return kind
     available = ", ".join(sorted(known.kinds))
@@ -302,12 +368,13 @@ def _are_right(named: list[Any], *, task_id: str, ids: Mapping[str, int]) -> boo
     return len(distinct) == len(named) and task_id not in distinct and distinct <= ids.keys()
 
 
-def _read_retry(block: Reader) -> RetryPolicy:
-    data = block.data.get("retry", {})
-    if isinstance(data, dict):
+def _read_retry(block: Reader, *, default: RetryPolicy) -> RetryPolicy:
+    if "retry" not in block.data:
+        return default
+    if isinstance(data := block.data["retry"], dict):
         return RetryPolicy.read(Reader(data, child_path(block.path, "retry"), block.problems))
     block.refuse("retry", _("must be an object"))
-    return RetryPolicy()
+    return default
 
 
 def _report_cycle(cycle: tuple[str, ...], *, block: Reader) -> None:

@@ -13,7 +13,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -166,8 +165,7 @@ class Committer:
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 for number, jobs in enumerate((self._sending, self._jobs), start=self._batches + 1):
-                    ended = [job.write for job in jobs if job.write.ended]
-                    writes = [replace(write, begun=[], finish=None, release=False) for write in ended]
+                    writes = [job.write.of_ended_only() for job in jobs if job.write.ended]
                     await self._once(partial(batch.record, worker_id=self._worker_id, number=number, writes=writes))
         except Exception as error:  # there is no second try: whoever took over treats these attempts as lost
             logger.warning("Results under a lost lease could not be written: %s", error)

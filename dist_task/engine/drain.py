@@ -124,6 +124,10 @@ class Drain:
         request = partial(claims.reload, worker_id=self.worker_id, transaction_id=hand.transaction_id)
         self._clerk.request(request).add_done_callback(partial(self._on_reloaded, hand))
 
+    def fetch_done(self, hand: Hand, task_ids: Collection[str]) -> None:
+        request = partial(claims.done, transaction_id=hand.transaction_id, task_ids=task_ids)
+        self._clerk.request(request).add_done_callback(partial(self._on_fetched, hand))
+
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
         self.slots.forget(hand)
@@ -258,6 +262,14 @@ class Drain:
             return
         claimed, runs = future.result()
         hand.reloaded(claimed, runs=runs)
+
+    def _on_fetched(self, hand: Hand, future: asyncio.Future[Any]) -> None:
+        if future.cancelled() or (error := future.exception()) is None and future.result() is None:
+            return  # the worker ends
+        if error is not None:
+            self.park(hand, error=error)
+        else:
+            hand.fetched(future.result())
 
     def _wake_up(self) -> None:
         self._wake.set()

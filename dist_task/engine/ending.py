@@ -5,7 +5,7 @@ from __future__ import annotations
 from dist_task.errors import ExecutionError
 from dist_task.executors.base import Result
 from dist_task.models import LogEvent
-from dist_task.states import RunStatus
+from dist_task.states import Op, RunStatus
 
 from . import outcome as outcomes
 from .loaded import Step
@@ -16,7 +16,7 @@ Ending = Result | ExecutionError | outcomes.WorkerLost
 UNSTORABLE = "UNSTORABLE"
 
 
-def ended(run: RunState, *, step: Step, result: Ending, flow_name: str) -> Ended:
+def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str) -> Ended:
     """Decides what the result means. `run` is the attempt as it was in flight."""
     policy = step.spec.retry
     outcome = outcomes.decide(policy, attempt=run.attempt - (run.budget - policy.tries), result=result)
@@ -27,15 +27,18 @@ def ended(run: RunState, *, step: Step, result: Ending, flow_name: str) -> Ended
             attempt=run.attempt,
             status=RunStatus.SUCCESS,
             event=LogEvent.SUCCEEDED,
+            op=op,
             output=outcome.output,
             request=request,
             response=response,
         )
-    row = _failed(run, step=step, outcome=outcome, flow_name=flow_name)
+    row = _failed(run, op=op, step=step, outcome=outcome, flow_name=flow_name)
     return row._replace(event=_event(result, failure=outcome.failure), request=request, response=response)
 
 
-def _failed(run: RunState, *, step: Step, outcome: outcomes.RetryAfter | outcomes.Failed, flow_name: str) -> Ended:
+def _failed(
+    run: RunState, *, op: str, step: Step, outcome: outcomes.RetryAfter | outcomes.Failed, flow_name: str
+) -> Ended:
     failure = outcome.failure
     delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
     return Ended(
@@ -43,14 +46,20 @@ def _failed(run: RunState, *, step: Step, outcome: outcomes.RetryAfter | outcome
         attempt=run.attempt,
         status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
         event=LogEvent.FAILED,
+        op=op,
         delay_seconds=delay,
         error_code=failure.code,
         error_message=failure.message,
         outcome=failure.outcome,
-        fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=run.task_id, failure=failure),
+        fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=_named(run, op=op), failure=failure),
         task_name=step.spec.name,
         maybe_executed=failure.maybe_executed,
     )
+
+
+def _named(run: RunState, *, op: str) -> str:
+    """Failures of the two directions of a task are not of one group."""
+    return run.task_id if op == Op.ACTION else f"{run.task_id} {op}"
 
 
 def unstorable(ended: Ended, *, error: BaseException) -> Ended:

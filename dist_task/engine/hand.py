@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors.base import TaskCall
-from dist_task.states import RunStatus
-from flows.fields import task_parameters
+from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatus
 
+from . import compensate, plan
 from . import outcome as outcomes
-from . import plan
 from .apart import Apart
 from .attempt import attempt
 from .ending import UNSTORABLE, Ending, ended, unstorable
+from .inputs import Inputs
 from .loaded import LoadedFlow
 from .slots import Slots
 from .store.batch import Begun, Ended, Write, Written
@@ -38,6 +38,7 @@ class Attempt(NamedTuple):
 
     transaction_id: int
     task_id: str
+    op: str
     number: int
 
 
@@ -57,6 +58,9 @@ class Desk(Protocol):
 
     def reload(self, hand: Hand) -> None:
         """Reads the transaction again and calls `reloaded`, or `drop` when it is not this worker's any more."""
+
+    def fetch_done(self, hand: Hand, task_ids: Collection[str]) -> None:
+        """Reads what these tasks were given and gave, and calls `fetched`."""
 
     def let_go(self, hand: Hand) -> None:
         """The hand is empty: the transaction was finished, released, or lost."""
@@ -82,11 +86,9 @@ class Hand:
         self._touched = False
         self._dropped = False
         self._timer: asyncio.TimerHandle | None = None
-        self._claimed = claimed
-        self._inputs: dict[str, Any] = {}
+        self._fetching = False
         self._suspects: set[str] = set()
         self._due: dict[str, float] = {}  # when the call of a retry that was begun may be made
-        self._progress = plan.Progress.of(flow.definition, runs=())
         self.resume(claimed, runs=runs)
 
     # What the worker tells it.
@@ -109,19 +111,31 @@ class Hand:
         self._claimed = claimed
         self._touched = False
         self._unmade = []
-        self._inputs = {run.task_id: run.input for run in runs if run.input is not None}
-        self._progress = plan.Progress.of(
-            self._flow.definition, runs=[_run_state(run) for run in runs], cancelling=claimed.cancelling
-        )
-        self._suspects = {run.task_id for run in runs if run.error_code == outcomes.WORKER_LOST_CODE}
-        unwritten = {ended.task_id: ended for ended in self._ended}
-        for run in runs:
+        is_undoing = claimed.compensation == CompensationStatus.RUNNING
+        self._op = Op.COMPENSATE if is_undoing else Op.ACTION
+        self._steps = self._flow.undo_steps if is_undoing else self._flow.steps
+        own = [run for run in runs if run.op == self._op]
+        self._inputs = Inputs(op=self._op, steps=self._steps, params=claimed.params, runs=own)
+        self._progress = self._progress_back(runs) if is_undoing else self._progress_forth(own)
+        self._suspects = {run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE}
+        unwritten = {ended.task_id: ended for ended in self._ended if ended.op == self._op}
+        for run in own:
             if run.task_id in unwritten:
                 self._see(unwritten[run.task_id])
             elif run.status == RUNNING and run.task_id not in self._calls:
                 self._resume_running(run)
         if claimed.opened:
             self._open()
+
+    def _progress_forth(self, runs: list[StoredRun]) -> plan.Progress:
+        states = [_run_state(run) for run in runs]
+        return plan.Progress.of(self._flow.definition, runs=states, cancelling=self._claimed.cancelling)
+
+    def _progress_back(self, runs: list[StoredRun]) -> plan.Progress:
+        done = [compensate.Done(run.task_id, run.status, run.maybe_executed) for run in runs if run.op == Op.ACTION]
+        undo = compensate.to_undo(self._flow.definition, done=done)
+        states = [_run_state(run) for run in runs if run.op == Op.COMPENSATE]
+        return compensate.progress(self._flow.backwards, undo=undo, runs=states)
 
     def advance(self) -> None:
         """Makes the calls that may be made and writes what there is to write; called whenever something changed."""
@@ -155,6 +169,8 @@ class Hand:
         elif write.release:
             self._cancel_timer()
             self._desk.let_go(self)
+        elif write.compensate:
+            self._reload()
         else:
             self._go_on(write)
 
@@ -185,7 +201,7 @@ class Hand:
 
         The latter when the answer to a claim or a write got lost: then the call was never made, and is made now.
         """
-        begun = Begun(run.task_id, attempt=run.attempt, budget=run.budget, input=run.input)
+        begun = Begun(run.task_id, attempt=run.attempt, budget=run.budget, input=run.input, op=run.op)
         if run.begun_by == self._desk.worker_id and not self._desk.was_given_up(self._named(begun)):
             self._unmade.append(begun)
         else:
@@ -194,10 +210,15 @@ class Hand:
     def _open(self) -> None:
         """The claim has written the start marks of the flow's first tasks."""
         for task_id in self._flow.definition.roots:
-            budget = self._flow.steps[task_id].spec.retry.tries
-            begun = Begun(task_id, attempt=1, budget=budget, input=self._input(task_id))
+            begun = Begun(task_id, attempt=1, budget=self._tries(task_id), input=self._inputs.of(task_id))
             self._progress.see(_running(begun))
             self._unmade.append(begun)
+
+    def fetched(self, done: Mapping[str, tuple[Any, Any]]) -> None:
+        """What was asked for by `fetch_done`."""
+        self._fetching = False
+        self._inputs.learn(done)
+        self.advance()
 
     def _reload(self) -> None:
         self._writing = True
@@ -208,40 +229,59 @@ class Hand:
     def _next_write(self) -> Write | None:
         now = time.monotonic()
         write = Write(self.transaction_id, revision=self._claimed.revision, ended=self._ended)
+        if self._claimed.has_ended and self._op == Op.ACTION:
+            write.release = True  # woken by somebody who did not know
+            return write
         moves = self._progress.moves(now=now + LEAD_SECONDS)
         if self._desk.accepting:
-            write.begun = [self._begin(move) for move in moves if self._may_start(move)]
+            write.begun = self._begin_all(moves)
         elif not self._calls and not self._unmade:
             write.release, write.wake_in_seconds = True, 0.0
+        self._put_ends(write, moves=moves, now=now)
+        self._ended = []
+        self._set_timer(now)
+        return write if write.ended or write.begun or write.release or write.compensate else None
+
+    def _put_ends(self, write: Write, *, moves: list[plan.Move], now: float) -> None:
         for move in moves:
             if isinstance(move, plan.Finish) and not (self._ended and self._progress.cancelling):
                 write.release, write.finish = True, move.status
+            elif isinstance(move, plan.Compensate):
+                write.compensate = True
+            elif isinstance(move, plan.Compensated):
+                write.release, write.compensated = True, move.outcome
+                write.finish = None if self._claimed.has_ended else TransactionStatus.FAILED
             elif isinstance(move, plan.Wait):
                 write.release, write.wake_in_seconds = True, max(move.until - now, 0.0)
-        self._ended = []
-        self._set_timer(now)
-        return write if write.ended or write.begun or write.release else None
 
-    def _may_start(self, move: plan.Move) -> TypeGuard[plan.Start]:
+    def _begin_all(self, moves: list[plan.Move]) -> list[Begun]:
+        """What may start now; what its parameters are made of is asked for where it is not here."""
+        begun: list[Begun] = []
+        wanted: set[str] = set()
+        for move in moves:
+            if not self._is_start(move):
+                continue
+            if lacking := self._inputs.lacking(move.task_id):
+                wanted |= lacking
+            elif self._take_slot(move.task_id):
+                begun.append(self._begin(move))
+        if wanted and not self._fetching:
+            self._fetching = True
+            self._desk.fetch_done(self, wanted)
+        return begun
+
+    def _is_start(self, move: plan.Move) -> TypeGuard[plan.Start]:
         """A run whose last attempt is only now being written as ended starts again with the next write."""
-        if not isinstance(move, plan.Start) or any(ended.task_id == move.task_id for ended in self._ended):
-            return False
-        return self._take_slot(move.task_id)
+        return isinstance(move, plan.Start) and all(ended.task_id != move.task_id for ended in self._ended)
 
     def _begin(self, move: plan.Start) -> Begun:
         if (run := self._progress.runs.get(move.task_id)) is not None:
             self._due[move.task_id] = run.due_at
-        return Begun(move.task_id, attempt=move.attempt, budget=move.budget, input=self._input(move.task_id))
+        given = self._inputs.of(move.task_id)
+        return Begun(move.task_id, attempt=move.attempt, budget=move.budget, input=given, op=self._op)
 
-    def _input(self, task_id: str) -> Any:
-        """What the run has had since its first attempt, else what the params give; None where they are wrong."""
-        if task_id not in self._inputs:
-            try:
-                params = self._claimed.params
-                self._inputs[task_id] = task_parameters(self._flow.steps[task_id].spec, params=params)
-            except InvalidRequest:
-                return None
-        return self._inputs[task_id]
+    def _tries(self, task_id: str) -> int:
+        return self._steps[task_id].spec.retry.tries
 
     def _go_on(self, write: Write) -> None:
         for begun in write.begun:
@@ -267,7 +307,7 @@ class Hand:
         self._calls[begun.task_id] = (begun, task)
 
     async def _call(self, begun: Begun) -> None:
-        step = self._flow.steps[begun.task_id]
+        step = self._steps[begun.task_id]
         try:
             await _until(self._due.pop(begun.task_id, 0.0))
             apart = self._desk.apart if self._is_suspect(begun) else None
@@ -287,14 +327,12 @@ class Hand:
         """
         if begun.task_id not in self._suspects:
             return False
-        return not self._flow.steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
+        return not self._steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
 
     def _task_call(self, begun: Begun) -> TaskCall:
         """Raises InvalidRequest where the transaction's params do not fit."""
-        spec = self._flow.steps[begun.task_id].spec
-        given = begun.input
-        if given is None:
-            given = task_parameters(spec, params=self._claimed.params)
+        spec = self._steps[begun.task_id].spec
+        given = self._inputs.made(begun.task_id) if begun.input is None else begun.input
         return TaskCall(
             instance_id=self._claimed.instance_id,
             task_id=begun.task_id,
@@ -312,7 +350,8 @@ class Hand:
             self._suspects.add(run.task_id)
         else:
             self._suspects.discard(run.task_id)
-        row = ended(run, step=self._flow.steps[run.task_id], result=result, flow_name=self._flow.definition.name)
+        step, flow_name = self._steps[run.task_id], self._flow.definition.name
+        row = ended(run, op=self._op, step=step, result=result, flow_name=flow_name)
         self._ended.append(row)
         self._see(row)
 
@@ -322,16 +361,16 @@ class Hand:
         self._progress.see(run._replace(status=row.status, due_at=due_at))
 
     def _named(self, begun: Begun) -> Attempt:
-        return Attempt(self.transaction_id, begun.task_id, number=begun.attempt)
+        return Attempt(self.transaction_id, begun.task_id, op=begun.op, number=begun.attempt)
 
     # Slots and time.
 
     def _take_slot(self, task_id: str) -> bool:
-        target = self._flow.steps[task_id].target
+        target = self._steps[task_id].target
         return self._desk.slots.take(target=target, transaction_id=self.transaction_id, waiting=self)
 
     def _free_slot(self, task_id: str) -> None:
-        target = self._flow.steps[task_id].target
+        target = self._steps[task_id].target
         next_one = self._desk.slots.give_back(target=target, transaction_id=self.transaction_id)
         if next_one is not None:
             asyncio.get_running_loop().call_soon(next_one.advance)

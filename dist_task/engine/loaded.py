@@ -14,6 +14,7 @@ from dist_task.executors import threads
 from dist_task.executors.base import Executor, executors
 from flows.definition import FlowDefinition, TaskSpec
 
+from .compensate import Backwards, backwards
 from .slots import Slots
 
 MOST_FLOWS = 500
@@ -35,6 +36,8 @@ class LoadedFlow(NamedTuple):
 
     definition: FlowDefinition
     steps: Mapping[str, Step]
+    undo_steps: Mapping[str, Step]  # of the compensations, by the task that each undoes
+    backwards: Backwards
     targets: Mapping[str, int]  # of the first tasks: how many calls each
     opening: bytes | None
 
@@ -49,6 +52,8 @@ def load(definition: FlowDefinition) -> LoadedFlow:
     return LoadedFlow(
         definition=definition,
         steps=steps,
+        undo_steps={spec.id: _step(spec.compensate) for spec in definition.tasks.values() if spec.compensate},
+        backwards=backwards(definition),
         targets=Counter(root.target for root in roots),
         opening=_opening([root.spec for root in roots]),
     )

@@ -14,7 +14,16 @@ from django.utils.translation import gettext as _
 
 from dist_task.errors import IllegalMove, InvalidRequest, NotFound
 from dist_task.models import LogEvent, TaskRun
-from dist_task.states import ExceptionStatus, Resolution, RunStatus, TransactionStatus
+from dist_task.states import (
+    COMPENSATION_MOVES,
+    CompensationStatus,
+    ExceptionStatus,
+    Op,
+    Resolution,
+    RunStatus,
+    TransactionStatus,
+    sources,
+)
 from exceptions_app.models import ExceptionRecord
 from flows.definition import TaskSpec
 from flows.registry_rows import load
@@ -34,6 +43,7 @@ def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tran
     if txn.status != TransactionStatus.FAILED:
         message = _("only a failed transaction can be retried; %(id)s is %(status)s")
         raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    _refuse_undone(txn)
     runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED))
     now = _database_now()
     _schedule(txn, runs=runs, due_at=now)
@@ -55,6 +65,7 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
     if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED):
         message = _("%(id)s is %(status)s and cannot be cancelled")
         raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    _refuse_undone(txn)
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
     if TaskRun.objects.filter(transaction=txn, status=RunStatus.RUNNING).exists():
@@ -70,6 +81,23 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
 
 
 @transaction.atomic
+def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """What an ended transaction has done is undone, its status stays. A failed compensation goes on where it failed."""
+    txn = _locked(instance_id)
+    if not txn.is_final or txn.compensation not in sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING):
+        message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
+        words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
+        raise IllegalMove(message % {"id": instance_id, **words})
+    failed = list(TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED))
+    now = _database_now()
+    _schedule(txn, runs=failed, due_at=now)
+    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": [run.task_id for run in failed]}
+    _log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
+    _undo(txn, due_at=now)
+    return _committed(txn)
+
+
+@transaction.atomic
 def retry_exception(
     exception_id: int,
     *,
@@ -81,13 +109,15 @@ def retry_exception(
     """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now)."""
     record, txn = _locked_exception(exception_id)
     run = record.run
-    policy = _spec(txn, task_id=run.task_id).retry
+    policy = _spec(txn, run=run).retry
     _check_retry(record, txn=txn, run=run, policy=policy, force=force)
     due_at = _database_now() + timedelta(seconds=_delay(delay_seconds, policy=policy))
     _schedule(txn, runs=[run], due_at=due_at)
     detail = {"exception": record.pk, "due_at": due_at.isoformat(), "force": force}
     _log(txn, event=LogEvent.RETRIED, actor=actor, remark=remark, detail=detail, run=run)
-    if txn.status == TransactionStatus.FAILED:
+    if run.op == Op.COMPENSATE and txn.compensation == CompensationStatus.FAILED:
+        _undo(txn, due_at=due_at)
+    elif run.op == Op.ACTION and txn.status == TransactionStatus.FAILED:
         _reopen(txn, due_at=due_at)
     else:
         verbs.wake(txn, due_at=due_at)
@@ -139,7 +169,10 @@ def _locked_exception(exception_id: int) -> tuple[ExceptionRecord, Transaction]:
 def _check_retry(record: ExceptionRecord, *, txn: Transaction, run: TaskRun, policy: RetryPolicy, force: bool) -> None:
     if record.status == ExceptionStatus.HANDLED:
         raise IllegalMove(_already_handled(record))
-    if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED) or txn.cancelling:
+    if run.op == Op.ACTION:
+        _refuse_undone(txn)
+    is_over = run.op == Op.ACTION and txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED)
+    if is_over or txn.cancelling:
         message = _("the status of the transaction %(id)s is %(status)s: its tasks can no longer be retried")
         shown = _("being cancelled") if txn.cancelling else txn.get_status_display()
         raise IllegalMove(message % {"id": txn.instance_id, "status": shown})
@@ -164,7 +197,7 @@ def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
 
 def _schedule(txn: Transaction, *, runs: list[TaskRun], due_at: datetime) -> None:
     """Runs become due with a fresh budget of automatic attempts, and their exceptions say when."""
-    budgets = {run.pk: run.attempt + _spec(txn, task_id=run.task_id).retry.tries for run in runs}
+    budgets = {run.pk: run.attempt + _spec(txn, run=run).retry.tries for run in runs}
     verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due_at)
     unhandled = ExceptionRecord.objects.unhandled().filter(run__in=runs)
     verbs.mark_retrying(exception_ids=list(unhandled.values_list("pk", flat=True)), retry_next_at=due_at)
@@ -177,8 +210,22 @@ def _reopen(txn: Transaction, *, due_at: datetime) -> None:
         counts.take_back(cursor, flow_id=txn.flow_id, status=TransactionStatus.FAILED)
 
 
-def _spec(txn: Transaction, *, task_id: str) -> TaskSpec:
-    return load(txn.flow).tasks[task_id]
+def _undo(txn: Transaction, *, due_at: datetime) -> None:
+    if not verbs.undo(txn, due_at=due_at):
+        raise IllegalMove(_("the transaction %(id)s was changed by somebody else") % {"id": txn.instance_id})
+
+
+def _refuse_undone(txn: Transaction) -> None:
+    """Forward work and its undoing never go side by side."""
+    if txn.compensation != CompensationStatus.NONE:
+        message = _("compensation of %(id)s has begun: its tasks can no longer be run or given up")
+        raise IllegalMove(message % {"id": txn.instance_id})
+
+
+def _spec(txn: Transaction, *, run: TaskRun) -> TaskSpec:
+    """Of the task, or of its compensation."""
+    spec = load(txn.flow).tasks[run.task_id]
+    return spec.compensate or spec if run.op == Op.COMPENSATE else spec
 
 
 def _checked_remark(remark: str) -> str:

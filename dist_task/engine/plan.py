@@ -6,12 +6,12 @@ Times are numbers of the caller's own clock (a worker passes its monotonic one),
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dist_task.states import SATISFIED_RUN, RunStatus, TransactionStatus
-from flows.definition import FlowDefinition
+from flows.definition import FlowDefinition, TaskSpec
 
 IN_FLIGHT = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 PENDING, FAILED = RunStatus.PENDING, RunStatus.FAILED
@@ -45,15 +45,51 @@ class Finish(NamedTuple):
     status: str
 
 
-Move = Start | Wait | Finish
+class Compensate(NamedTuple):
+    """Nothing of the forward work can go on: what was done is to be undone."""
+
+
+class Compensated(NamedTuple):
+    """Undoing has come to an end: `outcome` is a CompensationStatus, done or failed."""
+
+    outcome: str
+
+
+Move = Start | Wait | Finish | Compensate | Compensated
+
+
+class Graph(Protocol):
+    """Tasks in an order: a flow's definition, or what undoes it (see compensate.py)."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]: ...
+    @property
+    def dependents(self) -> Mapping[str, tuple[str, ...]]: ...
+    @property
+    def fan_in(self) -> Mapping[str, int]: ...
+    @property
+    def roots(self) -> tuple[str, ...]: ...
+
+
+class Ends(NamedTuple):
+    """The moves with which a graph ends."""
+
+    complete: Move
+    incomplete: Move
+
+
+FORWARD = Ends(Finish(TransactionStatus.SUCCESS), Finish(TransactionStatus.FAILED))
+FORWARD_OR_BACK = Ends(Finish(TransactionStatus.SUCCESS), Compensate())
 
 
 @dataclass(slots=True)
 class Progress:
-    """The state of one transaction's graph, kept up to date by `see`."""
+    """The state of one transaction's graph, kept up to date by `see`. Tasks that are `passed_over` have no run."""
 
-    definition: FlowDefinition
+    graph: Graph
+    ends: Ends
     cancelling: bool = False
+    passed_over: frozenset[str] = frozenset()
     runs: dict[str, RunState] = field(default_factory=dict)
     _unmet: dict[str, int] = field(default_factory=dict)
     _ready: dict[str, None] = field(default_factory=dict)
@@ -63,9 +99,23 @@ class Progress:
 
     @classmethod
     def of(cls, definition: FlowDefinition, *, runs: Iterable[RunState], cancelling: bool = False) -> Progress:
-        progress = cls(definition=definition, cancelling=cancelling)
-        progress._unmet = dict(definition.fan_in)
-        progress._ready = dict.fromkeys(definition.roots)
+        """Of the forward work."""
+        ends = FORWARD if definition.on_failure == "wait" else FORWARD_OR_BACK
+        return cls.over(definition, ends=ends, runs=runs, cancelling=cancelling)
+
+    @classmethod
+    def over(
+        cls,
+        graph: Graph,
+        *,
+        ends: Ends,
+        runs: Iterable[RunState],
+        cancelling: bool = False,
+        passed_over: frozenset[str] = frozenset(),
+    ) -> Progress:
+        progress = cls(graph=graph, ends=ends, cancelling=cancelling, passed_over=passed_over)
+        progress._unmet = dict(graph.fan_in)
+        progress._be_ready(graph.roots)
         for run in runs:
             progress.see(run)
         return progress
@@ -82,8 +132,7 @@ class Progress:
         elif run.status == PENDING:
             self._pending[task_id] = None
         elif self._satisfies(run) and task_id not in self._satisfied:
-            self._satisfied.add(task_id)
-            self._release_dependents(task_id)
+            self._satisfy(task_id)
 
     def moves(self, *, now: float) -> list[Move]:
         """What to do now; empty while attempts are in flight and nothing else may start."""
@@ -95,8 +144,7 @@ class Progress:
             return starts
         if self._pending:
             return [Wait(min(self.runs[task_id].due_at for task_id in self._pending))]
-        complete = len(self._satisfied) == len(self.definition.tasks)
-        return [Finish(TransactionStatus.SUCCESS if complete else TransactionStatus.FAILED)]
+        return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
 
     @property
     def next_due_at(self) -> float | None:
@@ -104,17 +152,33 @@ class Progress:
         return min(self.runs[task_id].due_at for task_id in self._pending) if self._pending else None
 
     def _satisfies(self, run: RunState) -> bool:
-        failed_optional = run.status == FAILED and self.definition.tasks[run.task_id].optional
+        failed_optional = run.status == FAILED and self.graph.tasks[run.task_id].optional
         return run.status in SATISFIED_RUN or failed_optional
 
-    def _release_dependents(self, task_id: str) -> None:
-        for dependent in self.definition.dependents.get(task_id, ()):
+    def _satisfy(self, task_id: str) -> None:
+        self._satisfied.add(task_id)
+        self._be_ready(self._released_by(task_id))
+
+    def _be_ready(self, task_ids: Iterable[str]) -> None:
+        """What waits for nothing more may start; what is passed over is satisfied by that, and so on."""
+        waiting = list(task_ids)
+        for task_id in waiting:  # which grows meanwhile
+            if task_id in self.passed_over:
+                self._satisfied.add(task_id)
+                waiting += self._released_by(task_id)
+            elif task_id not in self.runs:
+                self._ready[task_id] = None
+
+    def _released_by(self, task_id: str) -> list[str]:
+        released = []
+        for dependent in self.graph.dependents.get(task_id, ()):
             self._unmet[dependent] -= 1
-            if self._unmet[dependent] == 0 and dependent not in self.runs:
-                self._ready[dependent] = None
+            if self._unmet[dependent] == 0:
+                released.append(dependent)
+        return released
 
     def _first_start(self, task_id: str) -> Start:
-        return Start(task_id, attempt=1, budget=self.definition.tasks[task_id].retry.tries)
+        return Start(task_id, attempt=1, budget=self.graph.tasks[task_id].retry.tries)
 
     def _next_start(self, task_id: str) -> Start:
         run = self.runs[task_id]

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from flows.definition import FlowDefinition
+from dist_task.states import Op
+from flows.definition import FlowDefinition, TaskSpec
 from flows.registry_rows import parse_stored
 
 GRAPH = """
     WITH task AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(tasks)s::jsonb) AS task(
-            flow_id text, task_id text, optional boolean, strategy text, tries int, pause float8)
+            flow_id text, task_id text, op text, optional boolean, strategy text, tries int, pause float8)
     ), edge AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(edges)s::jsonb) AS edge(flow_id text, task_id text, needs text)
     ), known AS MATERIALIZED (
@@ -54,17 +55,24 @@ def read_graph(cursor: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 def _tasks(definition: FlowDefinition, *, flow_id: str) -> Iterator[dict[str, Any]]:
-    for task_id, spec in definition.tasks.items():
-        policy = spec.retry
-        jittered = policy.jitter != "none"
-        yield {
-            "flow_id": flow_id,
-            "task_id": task_id,
-            "optional": spec.optional,
-            "strategy": policy.strategy,
-            "tries": policy.tries,
-            "pause": 0 if jittered or policy.strategy != "auto" else min(policy.interval, policy.max_interval),
-        }
+    for spec in definition.tasks.values():
+        yield _task(spec, flow_id=flow_id, op=Op.ACTION)
+        if spec.compensate is not None:
+            yield _task(spec.compensate, flow_id=flow_id, op=Op.COMPENSATE)
+
+
+def _task(spec: TaskSpec, *, flow_id: str, op: str) -> dict[str, Any]:
+    policy = spec.retry
+    is_steady = policy.jitter == "none" and policy.strategy == "auto"
+    return {
+        "flow_id": flow_id,
+        "task_id": spec.id,
+        "op": op,
+        "optional": spec.optional,
+        "strategy": policy.strategy,
+        "tries": policy.tries,
+        "pause": min(policy.interval, policy.max_interval) if is_steady else 0,
+    }
 
 
 def _edges(definition: FlowDefinition, *, flow_id: str) -> Iterator[dict[str, str]]:

@@ -17,7 +17,10 @@ ENDED = f"""(SELECT transaction_id, task_id, op, item, count(*) AS n, count(DIST
 OF_RUN = "{0}.transaction_id = r.transaction_id AND {0}.task_id = r.task_id AND {0}.op = r.op AND {0}.item = r.item"
 ENDED_OF_RUN = "(r.attempt - CASE r.status WHEN 'running' THEN 1 ELSE 0 END)"
 RETRIED = """l.transaction_id = r.transaction_id AND l.event = 'retried' AND (l.task_id = r.task_id
-    OR (l.task_id = '' AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
+      AND l.op = r.op
+    OR (l.task_id = '' AND COALESCE(l.detail ->> 'op', 'action') = r.op
+      AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
+OF_TASK = "d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.op = r.op"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ RULES = (
         sentence="A transaction runs only tasks of its own flow version.",
         sql=f"""SELECT {NAME} AS example FROM {RUNS}
             WHERE t.flow_id IN (SELECT flow_id FROM known)
-              AND NOT EXISTS (SELECT 1 FROM task d WHERE d.flow_id = t.flow_id AND d.task_id = r.task_id)""",
+              AND NOT EXISTS (SELECT 1 FROM task d WHERE {OF_TASK})""",
     ),
     Rule(
         4,
@@ -86,7 +89,7 @@ RULES = (
             SELECT t.instance_id || '/' || e.task_id || ' before ' || e.needs AS example
             FROM began b JOIN transactions_transaction t ON t.id = b.transaction_id
             JOIN edge e ON e.flow_id = t.flow_id AND e.task_id = b.task_id
-            JOIN task d ON d.flow_id = e.flow_id AND d.task_id = e.needs
+            JOIN task d ON d.flow_id = e.flow_id AND d.task_id = e.needs AND d.op = 'action'
             LEFT JOIN settled s ON s.transaction_id = b.transaction_id AND s.task_id = e.needs
             WHERE COALESCE(CASE WHEN d.optional THEN s.ended_at ELSE s.done_at END, 'infinity') > b.at""",
     ),
@@ -136,10 +139,12 @@ RULES = (
     Rule(
         10,
         name="final_is_completed",
-        sentence="A transaction is final if and only if it has a time of completion; then nobody holds it.",
+        sentence="A transaction is final if and only if it has a time of completion; held then only to be undone.",
         sql="""SELECT t.instance_id AS example FROM transactions_transaction t
             WHERE (t.status IN ('success', 'failed', 'cancelled')) <> (t.completed_at IS NOT NULL)
-               OR (t.completed_at IS NOT NULL AND (t.owner IS NOT NULL OR t.wake_at IS NOT NULL OR t.cancelling))""",
+               OR (t.completed_at IS NOT NULL AND t.compensation <> 'running'
+                   AND (t.owner IS NOT NULL OR t.wake_at IS NOT NULL))
+               OR (t.completed_at IS NOT NULL AND t.cancelling)""",
     ),
     Rule(
         10,
@@ -152,16 +157,17 @@ RULES = (
     Rule(
         10,
         name="final_has_nothing_left",
-        sentence="A final transaction has no task run that is not final.",
+        sentence="A final transaction has no task run that is not final, unless it is being undone.",
         sql=f"""SELECT {NAME} || ' ' || r.status AS example FROM {RUNS}
-            WHERE t.completed_at IS NOT NULL AND r.status IN ('pending', 'running', 'waiting')""",
+            WHERE t.completed_at IS NOT NULL AND r.status IN ('pending', 'running', 'waiting')
+              AND (r.op = 'action' OR t.compensation <> 'running')""",
     ),
     Rule(
         10,
         name="success_is_complete",
         sentence="A successful transaction has all tasks of its flow succeeded, skipped, or failed as optional ones.",
         sql="""SELECT t.instance_id || '/' || d.task_id AS example
-            FROM transactions_transaction t JOIN task d ON d.flow_id = t.flow_id
+            FROM transactions_transaction t JOIN task d ON d.flow_id = t.flow_id AND d.op = 'action'
             LEFT JOIN dist_task_taskrun r ON r.transaction_id = t.id AND r.task_id = d.task_id AND r.op = 'action'
             WHERE t.status = 'success'
               AND NOT COALESCE(r.status IN ('success', 'skipped') OR (r.status = 'failed' AND d.optional), false)""",
@@ -170,10 +176,10 @@ RULES = (
         10,
         name="failed_has_a_failure",
         sentence="A failed transaction has a failed task that is not optional.",
-        sql="""SELECT t.instance_id AS example FROM transactions_transaction t
+        sql=f"""SELECT t.instance_id AS example FROM transactions_transaction t
             WHERE t.status = 'failed' AND t.flow_id IN (SELECT flow_id FROM known) AND NOT EXISTS (
-                SELECT 1 FROM dist_task_taskrun r JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id
-                WHERE r.transaction_id = t.id AND r.status = 'failed' AND NOT d.optional)""",
+                SELECT 1 FROM dist_task_taskrun r JOIN task d ON {OF_TASK}
+                WHERE r.transaction_id = t.id AND r.op = 'action' AND r.status = 'failed' AND NOT d.optional)""",
     ),
     Rule(
         10,
@@ -189,7 +195,7 @@ RULES = (
         name="budget",
         sentence="Attempts, crashes included, stay within what the policy and people's retries allow.",
         sql=f"""SELECT {NAME} || ': attempt ' || r.attempt AS example
-            FROM {RUNS} JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id
+            FROM {RUNS} JOIN task d ON {OF_TASK}
             WHERE r.attempt > r.attempt_budget OR r.attempt > d.tries * (1 + (
                 SELECT count(*) FROM dist_task_executionlog l WHERE r.attempt > d.tries AND {RETRIED}))""",
     ),
@@ -198,7 +204,7 @@ RULES = (
         name="never_by_itself",
         sentence="Strategy manual and no_retry: before each further attempt a person asked for it.",
         sql=f"""SELECT {NAME} || ': attempt ' || a.attempt AS example
-            FROM {RUNS} JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id
+            FROM {RUNS} JOIN task d ON {OF_TASK}
             JOIN (SELECT transaction_id, task_id, op, item, attempt, id FROM dist_task_executionlog
                   WHERE event IN {ATTEMPT_EVENTS} AND attempt > 1
                   UNION ALL
@@ -226,7 +232,7 @@ RULES = (
         name="pause",
         sentence="An automatic retry keeps the pause of its policy.",
         sql=f"""SELECT {NAME} || ': attempt ' || b.attempt AS example
-            FROM {RUNS} JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.pause > 0
+            FROM {RUNS} JOIN task d ON {OF_TASK} AND d.pause > 0
             JOIN dist_task_executionlog a ON {OF_RUN.format("a")} AND a.event IN {ATTEMPT_EVENTS}
             JOIN dist_task_executionlog b ON {OF_RUN.format("b")} AND b.event IN {ATTEMPT_EVENTS}
              AND b.attempt = a.attempt + 1
@@ -234,12 +240,70 @@ RULES = (
               AND NOT EXISTS (SELECT 1 FROM dist_task_executionlog l WHERE {RETRIED})""",
     ),
     Rule(
+        14,
+        name="compensation_comes_after",
+        sentence="Nothing is undone before the forward work has ended.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            JOIN (SELECT transaction_id, min(started_at) AS at FROM (
+                    SELECT transaction_id, started_at FROM dist_task_taskrun WHERE op = 'compensate'
+                    UNION ALL
+                    SELECT transaction_id, started_at FROM dist_task_executionlog WHERE op = 'compensate') AS starts
+                WHERE started_at IS NOT NULL GROUP BY 1) AS first ON first.transaction_id = r.transaction_id
+            WHERE r.op = 'action' AND (r.status IN ('pending', 'running', 'waiting') OR r.finished_at > first.at)""",
+    ),
+    Rule(
+        15,
+        name="undone_was_done",
+        sentence="Only what succeeded or may have been executed is undone.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            LEFT JOIN dist_task_taskrun a ON a.transaction_id = r.transaction_id AND a.task_id = r.task_id
+             AND a.op = 'action' AND a.item = r.item
+            WHERE r.op = 'compensate'
+              AND (t.compensation = 'none' OR NOT COALESCE(a.status = 'success' OR a.maybe_executed, false))""",
+    ),
+    Rule(
+        15,
+        name="compensation_is_complete",
+        sentence="Where compensation is done, all that was to be undone has been, each once.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.op = 'compensate'
+            LEFT JOIN dist_task_taskrun b ON b.transaction_id = r.transaction_id AND b.task_id = r.task_id
+             AND b.op = 'compensate' AND b.item = r.item
+            WHERE t.compensation = 'done' AND r.op = 'action' AND (r.status = 'success' OR r.maybe_executed)
+              AND b.status IS DISTINCT FROM 'success'""",
+    ),
+    Rule(
+        16,
+        name="reverse_order",
+        sentence="A task is undone after what depends on it directly.",
+        sql=f"""WITH undone AS (
+                SELECT r.transaction_id, r.task_id, r.finished_at,
+                    LEAST(r.started_at, (SELECT min(l.started_at) FROM dist_task_executionlog l
+                        WHERE {OF_RUN.format("l")} AND l.event IN {ATTEMPT_EVENTS})) AS began_at
+                FROM dist_task_taskrun r WHERE r.op = 'compensate'
+            )
+            SELECT t.instance_id || '/' || before.task_id || ' before ' || later.task_id AS example
+            FROM undone before JOIN transactions_transaction t ON t.id = before.transaction_id
+            JOIN edge e ON e.flow_id = t.flow_id AND e.needs = before.task_id
+            JOIN undone later ON later.transaction_id = before.transaction_id AND later.task_id = e.task_id
+            WHERE before.began_at < COALESCE(later.finished_at, 'infinity')""",
+    ),
+    Rule(
+        17,
+        name="failed_compensation_is_seen",
+        sentence="A failed compensation has an exception of a compensation.",
+        sql="""SELECT t.instance_id AS example FROM transactions_transaction t
+            WHERE t.compensation = 'failed' AND NOT EXISTS (SELECT 1 FROM exceptions_app_exceptionrecord x
+                WHERE x.transaction_id = t.id AND x.op = 'compensate')""",
+    ),
+    Rule(
         18,
         name="no_limbo",
-        sentence="An unfinished transaction has an owner that exists, or a time at which it is due.",
+        sentence="A transaction with something left to do has an owner that exists, or a time at which it is due.",
         sql="""SELECT t.instance_id AS example FROM transactions_transaction t
             LEFT JOIN dist_task_worker w ON w.id = t.owner
-            WHERE t.completed_at IS NULL AND w.id IS NULL AND (t.owner IS NOT NULL OR t.wake_at IS NULL)""",
+            WHERE (t.completed_at IS NULL OR t.compensation = 'running')
+              AND w.id IS NULL AND (t.owner IS NOT NULL OR t.wake_at IS NULL)""",
     ),
     Rule(
         18,

@@ -13,6 +13,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "states.md"
 SECTIONS = {
     "Transaction": states.TRANSACTION_MOVES,
     "Task run": states.RUN_MOVES,
+    "Compensation": states.COMPENSATION_MOVES,
     "Exception": states.EXCEPTION_MOVES,
 }
 

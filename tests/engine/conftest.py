@@ -48,13 +48,13 @@ def worker(start_worker: Callable[[], WorkerThread]) -> WorkerThread:
     return start_worker()
 
 
-def make_flow(*tasks: dict[str, Any], name: str = "") -> Flow:
-    """A flow of these tasks, as it would be after it was posted."""
+def make_flow(*tasks: dict[str, Any], name: str = "", **head: Any) -> Flow:
+    """A flow of these tasks, as it would be after it was posted. `head` are other keys of its definition."""
     return Flow.objects.create(
         name=name or f"flow_{next(counter)}",
         version=1,
         flow_type="test",
-        definition=json.dumps({"tasks": list(tasks)}),
+        definition=json.dumps({"tasks": list(tasks), **head}),
         task_definitions=snapshot(task["task_name"] for task in tasks if "task_name" in task),
         create_user="test",
     )

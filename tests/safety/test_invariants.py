@@ -23,8 +23,8 @@ from tests.recording import claim, record
 
 AUTO = {"strategy": "auto", "max_attempts": 2, "interval": 0}
 TASKS = (
-    {"id": "a", "type": "noop", "retry": AUTO},
-    {"id": "b", "type": "noop", "depends_on": ["a"]},
+    {"id": "a", "type": "noop", "retry": AUTO, "compensate": {}},
+    {"id": "b", "type": "noop", "depends_on": ["a"], "compensate": {}},
     {"id": "c", "type": "noop", "optional": True},
 )
 RUN = "UPDATE dist_task_taskrun r SET {} FROM transactions_transaction t WHERE t.id = r.transaction_id AND {}"
@@ -34,11 +34,12 @@ FREE = "ALTER TABLE {} DROP CONSTRAINT {}"
 COPY_LOG = """INSERT INTO dist_task_executionlog (transaction_id, task_id, op, item, attempt, event, started_at, at)
     SELECT transaction_id, {}, op, item, {}, {}, started_at, at FROM dist_task_executionlog WHERE event = 'succeeded'
     LIMIT 1"""
+STORIES = ("good", "bad", "busy", "undone")
 LEASE = "UPDATE dist_task_worker SET {}"
 
 
-def run_of(instance_id: str, task_id: str) -> str:
-    return f"t.instance_id = '{instance_id}' AND task_id = '{task_id}'"
+def run_of(instance_id: str, task_id: str, *, op: str = "action") -> str:
+    return f"t.instance_id = '{instance_id}' AND task_id = '{task_id}' AND op = '{op}'"
 
 
 PLANTED: dict[str, list[str]] = {
@@ -70,6 +71,13 @@ PLANTED: dict[str, list[str]] = {
     "failure_is_seen": ["DELETE FROM exceptions_app_exceptionrecord WHERE task_id = 'b'"],
     "unknown_is_remembered": [RUN.format("maybe_executed = false", run_of("bad", "b"))],
     "pause": ["""UPDATE flows_flow SET definition = replace(definition, '"interval": 0', '"interval": 60')"""],
+    "compensation_comes_after": [RUN.format("finished_at = now() + interval '1 hour'", run_of("undone", "a"))],
+    "undone_was_done": [RUN.format("status = 'failed'", run_of("undone", "a"))],
+    "compensation_is_complete": ["DELETE FROM dist_task_taskrun WHERE op = 'compensate' AND task_id = 'a'"],
+    "reverse_order": [
+        RUN.format("started_at = r.started_at - interval '1 hour'", run_of("undone", "a", op="compensate"))
+    ],
+    "failed_compensation_is_seen": [TXN.format("compensation = 'failed'", "undone")],
     "no_limbo": [TXN.format("wake_at = NULL", "due")],
     "rescued_in_time": [
         LEASE.format("lease_until = now() - interval '1 hour'"),
@@ -102,13 +110,13 @@ PLANTED: dict[str, list[str]] = {
 
 @pytest.fixture
 def history(db: None) -> Iterator[Any]:
-    """Four transactions, written by the engine's own verbs: good, bad, busy and due."""
+    """Five transactions, written by the engine's own verbs: good, bad, busy, undone and due."""
     flow = make_flow(*TASKS)
     with connection.cursor() as cursor:
         worker_id = leases.register(cursor, cluster="", host="", pid=1, lease_seconds=600)
-        for instance_id in ("good", "bad", "busy"):
+        for instance_id in STORIES:
             begin(flow, instance_id=instance_id)
-        claim(worker_id=worker_id, limit=3)
+        claim(worker_id=worker_id, limit=len(STORIES))
         begin(flow, instance_id="due")
         for instance_id, what in _story():
             txn = stored(instance_id)
@@ -119,7 +127,7 @@ def history(db: None) -> Iterator[Any]:
 def _story() -> Iterator[tuple[str, dict[str, Any]]]:
     first = [Begun("a", attempt=1, budget=3, input={}), Begun("c", attempt=1, budget=1, input={})]
     b = [Begun("b", attempt=1, budget=1, input={})]
-    for instance_id in ("good", "bad", "busy"):
+    for instance_id in STORIES:
         yield instance_id, {"begun": first if instance_id != "busy" else first[:1]}
     retry = [_failed("a", status="pending", delay_seconds=0.0), _failed("c", status="failed")]
     yield "good", {"ended": retry}
@@ -129,10 +137,17 @@ def _story() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "bad", {"ended": [_succeeded("a"), _succeeded("c")], "begun": b}
     lost = _failed("b", status="failed", event="worker_lost", maybe_executed=True)
     yield "bad", {"ended": [lost], "release": True, "finish": "failed"}
+    yield "undone", {"ended": [_succeeded("a"), _succeeded("c")], "begun": b}
+    yield "undone", {"ended": [lost], "compensate": True}
+    back = {"op": "compensate", "attempt": 1}
+    yield "undone", {"begun": [Begun("b", budget=11, input={}, **back)]}
+    yield "undone", {"ended": [_succeeded("b", **back)], "begun": [Begun("a", budget=11, input={}, **back)]}
+    end = {"finish": "failed", "compensated": "done", "release": True}
+    yield "undone", {"ended": [_succeeded("a", **back)], **end}
 
 
-def _succeeded(task_id: str, *, attempt: int = 1) -> Ended:
-    return Ended(task_id, attempt=attempt, status="success", event="succeeded")
+def _succeeded(task_id: str, *, attempt: int = 1, op: str = "action") -> Ended:
+    return Ended(task_id, attempt=attempt, op=op, status="success", event="succeeded")
 
 
 def _failed(task_id: str, *, event: str = "failed", **more: Any) -> Ended:
@@ -217,7 +232,7 @@ def test_the_command_prints_what_is_broken_and_exits_with_1(capsys: pytest.Captu
     with pytest.raises(SystemExit) as ended:
         call_command("verify_invariants")
     assert ended.value.code == 1
-    assert "BROKEN 18 An unfinished transaction" in (out := capsys.readouterr().out) and "lost" in out
+    assert "BROKEN 18 A transaction with something left to do" in (out := capsys.readouterr().out) and "lost" in out
 
     with pytest.raises(SystemExit):
         call_command("verify_invariants", "--json")

@@ -69,8 +69,14 @@ class Write:
     ended: list[Ended] = field(default_factory=list)
     begun: list[Begun] = field(default_factory=list)
     finish: str | None = None
+    compensate: bool = False  # forward work failed: from now on it is undone
+    compensated: str | None = None  # undoing has ended: done or failed
     release: bool = False
     wake_in_seconds: float | None = None
+
+    def of_ended_only(self) -> Write:
+        """The same without anything that goes on from there."""
+        return Write(self.transaction_id, revision=self.revision, ended=self.ended)
 
 
 class Written(NamedTuple):
@@ -84,7 +90,7 @@ class Written(NamedTuple):
     stale: bool = False
 
 
-RECORD = "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+RECORD = "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 async def record(rows: Rows, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:
@@ -100,7 +106,8 @@ async def record(rows: Rows, *, worker_id: int, number: int, writes: Sequence[Wr
 def record_parameters(*, worker_id: int, number: int, writes: Sequence[Write]) -> tuple[Any, ...]:
     ended = [(write, ended) for write in writes for ended in write.ended]
     finishing = [write for write in writes if write.finish]
-    released = [write for write in writes if write.release and not write.finish]
+    compensated = [write for write in writes if write.compensated]
+    released = [write for write in writes if write.release and not write.finish and not write.compensated]
     return (
         worker_id,
         number,
@@ -112,6 +119,9 @@ def record_parameters(*, worker_id: int, number: int, writes: Sequence[Write]) -
         [write.finish for write in finishing] or None,
         [write.transaction_id for write in released] or None,
         [write.wake_in_seconds for write in released] or None,
+        [write.transaction_id for write in writes if write.compensate] or None,
+        [write.transaction_id for write in compensated] or None,
+        [write.compensated for write in compensated] or None,
         any(each.is_eventful for _write, each in ended),
         failpoints.is_on("unfenced"),
     )

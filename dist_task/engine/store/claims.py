@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from dist_task import failpoints
@@ -29,7 +29,8 @@ WITH me AS MATERIALIZED (
     SET owner = $1, wake_at = NULL, started_at = COALESCE(t.started_at, statement_timestamp()),
         status = CASE t.status WHEN 'pending' THEN 'running' ELSE t.status END
     FROM due WHERE t.id = due.id
-    RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, due.fresh
+    RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, t.compensation, t.completed_at,
+        due.fresh
 ), placed AS MATERIALIZED (
     SELECT taken.*, fresh AND row_number() OVER (PARTITION BY flow_id, fresh) <= ($4 -> flow_id -> 'most')::int
         AS opened
@@ -48,7 +49,8 @@ WITH me AS MATERIALIZED (
     ) AS own
     WHERE opened
 )
-SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, fresh, COALESCE(opened, false)
+SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, compensation,
+       completed_at IS NOT NULL, fresh, COALESCE(opened, false)
 FROM (SELECT CASE WHEN $3 THEN (
     SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
     WHERE wake_at > statement_timestamp() + interval '{LEAD_SECONDS} seconds' AND owner IS NULL ORDER BY wake_at LIMIT 1
@@ -60,11 +62,14 @@ a fresh transaction begins with, and `most`, how many transactions may begin so 
 RUNS = """
     SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
            COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
-           CASE WHEN status IN ('pending', 'running') THEN input END, begun_by, error_code
+           CASE WHEN status IN ('pending', 'running') THEN input END, begun_by, error_code, maybe_executed
     FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
 """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
-OWNED = "SELECT id, instance_id, flow_id, revision, params, cancelling, false, false FROM transactions_transaction"
+OWNED = """
+    SELECT id, instance_id, flow_id, revision, params, cancelling, compensation, completed_at IS NOT NULL, false, false
+    FROM transactions_transaction
+"""
 
 
 class Claimed(NamedTuple):
@@ -74,6 +79,8 @@ class Claimed(NamedTuple):
     revision: int
     params: dict[str, Any]
     cancelling: bool
+    compensation: str
+    has_ended: bool  # its forward work: such a one is claimed to be undone only
     fresh: bool  # never claimed before: it has no runs to read
     opened: bool  # the attempts of the flow's first tasks were begun with the claim
 
@@ -90,6 +97,7 @@ class StoredRun(NamedTuple):
     input: Any
     begun_by: int | None  # the worker that began the last attempt
     error_code: str
+    maybe_executed: bool
 
 
 class Harvest(NamedTuple):
@@ -145,6 +153,18 @@ def owned(cursor: Any, *, worker_id: int) -> list[Claimed]:
     """All that this worker holds: after a lost connection it may hold more than it was told."""
     cursor.execute(f"{OWNED} WHERE owner = %s", (worker_id,))
     return [Claimed(*row) for row in cursor.fetchall()]
+
+
+def done(cursor: Any, *, transaction_id: int, task_ids: Collection[str]) -> dict[str, tuple[Any, Any]]:
+    """What tasks of a transaction were given and what they gave: task id to input and output of its forward run."""
+    cursor.execute(
+        """
+        SELECT task_id, input, output FROM dist_task_taskrun
+        WHERE transaction_id = %s AND task_id = ANY(%s) AND op = 'action' AND item = -1
+        """,
+        (transaction_id, list(task_ids)),
+    )
+    return dict.fromkeys(task_ids, (None, None)) | {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
 
 
 def definitions(cursor: Any, *, flow_ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:

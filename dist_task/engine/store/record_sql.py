@@ -18,6 +18,8 @@ CREATE OR REPLACE FUNCTION pg_temp.record_batch(
     ends jsonb, begins jsonb,                         -- attempts that ended, attempts that begin; null for none
     finishes bigint[], statuses text[],               -- transactions that end, and how
     releases bigint[], delays float8[],               -- transactions that are given back, due after so many seconds
+    compensations bigint[],                           -- transactions that are undone from now on
+    compensated bigint[], outcomes text[],            -- transactions that have been undone, and how that ended
     eventful boolean,                                 -- some attempt failed, or succeeded after one that had
     unfenced boolean,                                 -- a test's flag that takes every fence away
     OUT mine bigint[], OUT current bigint[], OUT begun bigint[]
@@ -173,12 +175,44 @@ MOVE_ON = f"""
         FROM unnest(releases, delays) AS released(id, delay)
         WHERE t.id = released.id AND t.id = ANY(current);
     END IF;
-END $body$
 """  # noqa: S608  # statuses of ours
 
-RECORD_BATCH = SIGNATURE + GATE + FENCE + LOG_FENCED + END + BEGIN + MOVE_ON
+# Once all is undone nobody needs to look at what failed before, but for an unknown outcome that nothing undid.
+UNDO = """
+    IF compensations IS NOT NULL THEN
+        WITH undoing AS (
+            UPDATE transactions_transaction t SET compensation = 'running'
+            WHERE t.id = ANY(compensations) AND t.id = ANY(current) AND t.compensation = 'none' RETURNING t.id
+        )
+        INSERT INTO dist_task_executionlog (transaction_id, event, actor)
+        SELECT id, 'compensating', 'system' FROM undoing;
+    END IF;
+    IF compensated IS NOT NULL THEN
+        WITH undone AS (
+            UPDATE transactions_transaction t SET compensation = ending.outcome, owner = NULL, wake_at = NULL
+            FROM unnest(compensated, outcomes) AS ending(id, outcome)
+            WHERE t.id = ending.id AND t.id = ANY(current) AND t.compensation = 'running'
+            RETURNING t.id, t.compensation
+        ), logged AS (
+            INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
+            SELECT id, 'compensated', 'system', compensation FROM undone
+        )
+        UPDATE exceptions_app_exceptionrecord x
+        SET status = 'handled', handled_at = clock_timestamp(), handled_by = 'system', retry_next_at = NULL,
+            remark = 'The transaction was compensated.'
+        FROM undone JOIN dist_task_taskrun r ON r.transaction_id = undone.id AND r.op = 'action'
+        WHERE undone.compensation = 'done' AND x.run_id = r.id AND NOT (x.status = 'handled')
+          AND (NOT r.maybe_executed OR EXISTS (
+            SELECT FROM dist_task_taskrun back WHERE back.transaction_id = r.transaction_id
+              AND back.task_id = r.task_id AND back.op = 'compensate' AND back.item = r.item));
+    END IF;
+END $body$
+"""
+
+RECORD_BATCH = SIGNATURE + GATE + FENCE + LOG_FENCED + END + BEGIN + MOVE_ON + UNDO
 CALL_RECORD_BATCH = """
-PREPARE record_batch (bigint, bigint, bigint[], int[], jsonb, jsonb, bigint[], text[], bigint[], float8[], boolean,
-                      boolean) AS
-SELECT mine, current, begun FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+PREPARE record_batch (bigint, bigint, bigint[], int[], jsonb, jsonb, bigint[], text[], bigint[], float8[], bigint[],
+                      bigint[], text[], boolean, boolean) AS
+SELECT mine, current, begun
+FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """

@@ -13,8 +13,10 @@ from django.db.models.functions import Coalesce, Least, Now
 
 from dist_task.models import ExecutionLog, LogEvent, TaskRun
 from dist_task.states import (
+    COMPENSATION_MOVES,
     EXCEPTION_MOVES,
     RUN_MOVES,
+    CompensationStatus,
     ExceptionStatus,
     RunStatus,
     TransactionStatus,
@@ -69,6 +71,16 @@ def reopen(transaction: Transaction, *, due_at: datetime) -> bool:
     return bool(
         Transaction.objects.filter(pk=transaction.pk, status=TransactionStatus.FAILED).update(
             status=TransactionStatus.PENDING, completed_at=None, revision=F("revision") + 1, wake_at=due_at
+        )
+    )
+
+
+def undo(transaction: Transaction, *, due_at: datetime) -> bool:
+    """Compensation begins, or goes on after it failed. False when it may not."""
+    may = sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING)
+    return bool(
+        Transaction.objects.filter(pk=transaction.pk, completed_at__isnull=False, compensation__in=may).update(
+            compensation=CompensationStatus.RUNNING, revision=F("revision") + 1, wake_at=due_at
         )
     )
 
