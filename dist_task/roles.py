@@ -33,6 +33,7 @@ OPERATE = frozenset(
         "exceptions_app.handle_exceptionrecord",
     }
 )
+SUPERVISE = frozenset({"transactions.compensate_transaction"})
 WRITE_FLOWS = frozenset(
     {
         "flows.add_flow",
@@ -51,9 +52,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "viewer": VIEW,
     "submitter": VIEW | START,
     "operator": VIEW | START | OPERATE,
-    "supervisor": VIEW | START | OPERATE,
+    "supervisor": VIEW | START | OPERATE | SUPERVISE,
     "author": VIEW | WRITE_FLOWS,
-    "admin": VIEW | START | OPERATE | WRITE_FLOWS | MANAGE_USERS,
+    "admin": VIEW | START | OPERATE | SUPERVISE | WRITE_FLOWS | MANAGE_USERS,
 }
 LAST_APP = "exceptions_app"  # when its permissions exist, all others do
 

@@ -19,6 +19,7 @@ from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
 from flows.models import Flow
 from transactions.models import Transaction
+from transactions.undoing import undoing_of
 
 MOST_NAMES = 50
 
@@ -75,6 +76,27 @@ def _cancel(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
     return gettext("it is %(status)s now") % {"status": after.get_status_display()}
 
 
+def _compensate(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
+    verbs.compensate_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
+    return gettext("it is being undone")
+
+
+def _plan_of(txn: Any) -> str:
+    """What undoing it would do, in its order."""
+    plan = undoing_of(txn)
+    undone = [each.step.task_id for each in plan if each.step.is_undone]
+    passed = [each.step.task_id for each in plan if not each.step.is_undone]
+    parts = [_state_of(txn), gettext("undone in this order: %(tasks)s") % {"tasks": _named(undone)}]
+    if passed:
+        parts.append(gettext("passed over, since they say no compensation: %(tasks)s") % {"tasks": _named(passed)})
+    return "; ".join(parts)
+
+
+def _named(task_ids: list[str]) -> str:
+    shown = " → ".join(task_ids[:MOST_NAMES])
+    return (shown or gettext("nothing")) + ("…" if len(task_ids) > MOST_NAMES else "")
+
+
 RETRY = Operation(
     action="retry",
     title=_("Retry transactions"),
@@ -98,6 +120,19 @@ CANCEL = Operation(
 )
 
 
+COMPENSATE = Operation(
+    action="compensate",
+    title=_("Compensate transactions"),
+    consequence=_(
+        "What each transaction has done is undone, the last thing first. Its tasks can then no longer be retried. "
+        "A compensation that failed goes on where it failed. Transactions that have not ended are refused."
+    ),
+    apply=_compensate,
+    describe=_plan_of,
+    dangerous=True,
+)
+
+
 @admin.register(Transaction, site=site)
 class TransactionAdmin(EngineRowAdmin):
     list_display = ("instance_id", "flow_version", "state", "created", "duration")
@@ -107,7 +142,7 @@ class TransactionAdmin(EngineRowAdmin):
     search_help_text = _("The beginning of an instance id")
     ordering = ("-id",)
     sortable_by = ()
-    actions = ("retry", "cancel")
+    actions = ("retry", "cancel", "compensate")
     change_form_template = "admin/transaction.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
@@ -115,6 +150,9 @@ class TransactionAdmin(EngineRowAdmin):
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("transactions.change_transaction")
+
+    def has_compensate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.compensate_transaction")
 
     def change_view(
         self,
@@ -127,6 +165,7 @@ class TransactionAdmin(EngineRowAdmin):
         extra = page(txn, user=request.user) if txn else {}
         extra["can_retry"] = self.has_retry_permission(request)
         extra["can_cancel"] = self.has_cancel_permission(request)
+        extra["can_compensate"] = self.has_compensate_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -155,3 +194,7 @@ class TransactionAdmin(EngineRowAdmin):
     @admin.action(description=_("Cancel…"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return operate(self, request=request, rows=queryset, operation=CANCEL)
+
+    @admin.action(description=_("Compensate…"), permissions=["compensate"])
+    def compensate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=COMPENSATE)

@@ -31,6 +31,7 @@ from . import reading, serializers
 from .filters import TransactionFilter
 from .models import Transaction
 from .plain import plain_start
+from .undoing import Undoing, undoing_of
 
 BRIEF_FLOW = ("flow__definition", "flow__task_definitions", "flow__description")
 WAIT = OpenApiParameter(
@@ -86,6 +87,8 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         "batch": "transactions.add_transaction",
         "retry": "exceptions_app.retry_exceptionrecord",
         "cancel": "transactions.change_transaction",
+        "compensation": "transactions.view_transaction",
+        "compensate": "transactions.compensate_transaction",
     }
 
     @property
@@ -150,6 +153,30 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         return Response({"instance_id": txn.instance_id, "status": txn.status, "cancelling": txn.cancelling})
 
     @extend_schema(
+        summary="Show how a transaction is undone, or would be",
+        description="Before it is asked for this is the plan; afterwards it says how far it is.",
+        responses=serializers.Compensation,
+    )
+    @action(detail=True)
+    def compensation(self, request: Request, instance_id: str) -> Response:
+        txn = find_transaction(instance_id)
+        tasks = [undo_entry(each) for each in undoing_of(txn)]
+        brief = {"instance_id": txn.instance_id, "status": txn.status, "compensation": txn.compensation}
+        return Response({**brief, "tasks": tasks})
+
+    @extend_schema(
+        summary="Undo what an ended transaction has done",
+        description="A failed compensation goes on where it failed. The status of the transaction stays.",
+        request=Remark,
+        responses=serializers.CompensatedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def compensate(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(Remark)
+        txn = operate.compensate_transaction(checked_id(instance_id), actor=actor(request), **wanted)
+        return Response({"instance_id": txn.instance_id, "status": txn.status, "compensation": txn.compensation})
+
+    @extend_schema(
         summary="List the task runs of a transaction",
         responses=serializers.TaskRunEntry(many=True),
         filters=False,
@@ -175,6 +202,20 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
 
 def requested(wanted: dict[str, Any]) -> StartRequest:
     return StartRequest(instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {}))
+
+
+def undo_entry(undoing: Undoing) -> dict[str, Any]:
+    step, run = undoing
+    return {
+        "task_id": step.task_id,
+        "name": step.name,
+        "step": step.step,
+        "undo": step.is_undone,
+        "maybe_executed": step.maybe_executed,
+        "status": run.status if run else None,
+        "attempt": run.attempt if run else 0,
+        "error_message": run.error_message if run else "",
+    }
 
 
 def shown_start(started: Started) -> dict[str, str]:

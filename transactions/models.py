@@ -67,6 +67,7 @@ class Transaction(models.Model):
         verbose_name = _("transaction")
         verbose_name_plural = _("transactions")
         ordering = ("-id",)
+        permissions = (("compensate_transaction", _("Can compensate transactions")),)
         indexes = (
             # claim: SELECT ... WHERE wake_at <= now ORDER BY wake_at FOR UPDATE SKIP LOCKED (engine/store.py)
             models.Index(fields=["wake_at"], name="transaction_due", condition=Q(wake_at__isnull=False)),

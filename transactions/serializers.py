@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from dist_task.models import ExecutionLog, TaskRun
-from dist_task.states import RunStatus, TransactionStatus
+from dist_task.states import CompensationStatus, RunStatus, TransactionStatus
 from dist_task.wire import JSONObject, RowSerializer, StrictSerializer, Text, WireTime, wire_time
 from flows.definition import FlowDefinition
 
@@ -82,6 +82,30 @@ class MovedTransaction(serializers.Serializer):
 
 class CancelledTransaction(MovedTransaction):
     cancelling = serializers.BooleanField(help_text="Attempts in flight are awaited; then it is cancelled.")
+
+
+class CompensatedTransaction(MovedTransaction):
+    compensation = serializers.ChoiceField(choices=CompensationStatus.choices)
+
+
+class UndoEntry(serializers.Serializer):
+    """A task that has done something, in the order in which that is undone."""
+
+    task_id = serializers.CharField()
+    name = serializers.CharField()
+    step = serializers.IntegerField(help_text="Counts from 1; those of one step are undone side by side.")
+    undo = serializers.BooleanField(help_text="False: the task has no `compensate` and is passed over.")
+    maybe_executed = serializers.BooleanField(help_text="An attempt of it had no definite answer.")
+    status = serializers.ChoiceField(choices=RunStatus.choices, allow_null=True)
+    attempt = serializers.IntegerField()
+    error_message = serializers.CharField()
+
+
+class Compensation(serializers.Serializer):
+    instance_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=TransactionStatus.choices)
+    compensation = serializers.ChoiceField(choices=CompensationStatus.choices)
+    tasks = UndoEntry(many=True)
 
 
 class TaskEntry(serializers.Serializer):

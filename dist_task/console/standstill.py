@@ -36,14 +36,20 @@ class Reason:
 
 
 def why(standing: Standing) -> Reason:
-    if standing.status in ("success", "cancelled"):
+    is_undoing = standing.compensation == "running"
+    if standing.status in ("success", "cancelled") and standing.compensation in ("none", "done"):
         return Reason("final", _("It has ended; there is nothing left to do."))
     if standing.owner is not None:
         return _held(standing)
-    if standing.wake_at is not None and standing.status != "failed":
+    if standing.wake_at is not None and (standing.status != "failed" or is_undoing):
         return _scheduled(standing, wake_at=standing.wake_at)
+    if standing.compensation == "failed":
+        text = _("Undoing it failed, so it is half undone. Retry the exception of the compensation, or undo by hand.")
+        return Reason("person", text)
     if standing.open_exceptions:
         return _needs_person(standing)
+    if standing.compensation == "done":
+        return Reason("final", _("It has failed, and what it had done is undone; there is nothing left to do."))
     if standing.status == "failed":
         return Reason("final", _("It has failed and no exception is open; retry it, or leave it as it is."))
     return Reason("limbo", _("Nothing will wake it and no exception is open. Retry or cancel it, and report this."))

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
+from flows.register import register
 from tests.commands import rows
 from transactions.models import Transaction
 
@@ -100,6 +101,34 @@ def test_a_success_can_neither_be_retried_nor_cancelled(root: Client, flow: Flow
         answer = root.post(reverse(TRANSACTIONS), confirmed(action, txn.pk))
         assert b"0 done, 1 refused" in answer.content
     assert rows.status_of("d") == "success"
+
+
+def test_what_undoing_would_do_is_said_before_it_is_done(sign_in: Callable[..., Client]) -> None:
+    task = {"id": "pay", "type": "noop", "compensate": {}}
+    flow = register(name="undoable", flow_type="t", definition={"tasks": [task]}, create_user="admin")
+    txn = rows.succeed_one("e", flow=flow)
+    supervisor = sign_in("supervisor")
+
+    asked = supervisor.post(reverse(TRANSACTIONS), {"action": "compensate", "_selected_action": txn.pk})
+    assert b"undone in this order: pay" in asked.content
+    done = supervisor.post(reverse(TRANSACTIONS), confirmed("compensate", txn.pk, remark="sent back"))
+
+    assert b"it is being undone" in done.content
+    txn.refresh_from_db()
+    assert (txn.status, txn.compensation) == ("success", "running")
+    assert b"Due for" in supervisor.get(reverse("admin:transactions_transaction_change", args=[txn.pk])).content
+
+
+def test_an_operator_is_not_offered_to_undo(sign_in: Callable[..., Client], flow: Flow) -> None:
+    txn = rows.succeed_one("f", flow=flow)
+    operator = sign_in("operator")
+
+    page = operator.get(reverse("admin:transactions_transaction_change", args=[txn.pk]))
+    operator.post(reverse(TRANSACTIONS), confirmed("compensate", txn.pk))
+
+    assert b"Compensate" not in page.content
+    txn.refresh_from_db()
+    assert txn.compensation == "none"
 
 
 @pytest.mark.parametrize("role", ["viewer", "submitter", "author"])

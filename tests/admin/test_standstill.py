@@ -23,6 +23,10 @@ LATER, BEFORE = NOW + timedelta(seconds=40), NOW - timedelta(seconds=90)
     [
         ({"status": "success"}, "final", "nothing left to do"),
         ({"status": "cancelled"}, "final", "nothing left to do"),
+        ({"status": "success", "compensation": "running", "wake_at": LATER}, "later", "Due in"),
+        ({"status": "failed", "compensation": "running", "wake_at": LATER}, "later", "Due in"),
+        ({"status": "success", "compensation": "failed", "open_exceptions": 1}, "person", "half undone"),
+        ({"status": "failed", "compensation": "done"}, "final", "what it had done is undone"),
         ({"status": "failed", "open_exceptions": 2}, "person", "2 exceptions need a person"),
         ({"status": "failed"}, "final", "no exception is open"),
         ({"status": "running", "wake_at": LATER}, "later", "Due in 40 s"),

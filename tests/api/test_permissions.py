@@ -80,6 +80,7 @@ ACTIONS = {
     "batch": ("POST", "/api/v1/transactions/batch"),
     "retry": ("POST", "/api/v1/transactions/i1/retry"),
     "cancel": ("POST", "/api/v1/transactions/i1/cancel"),
+    "compensate": ("POST", "/api/v1/transactions/i1/compensate"),
     "handle": ("POST", "/api/v1/exceptions/1/handle"),
     "retry exception": ("POST", "/api/v1/exceptions/1/retry"),
     "write": ("POST", "/api/v1/flows"),
@@ -91,14 +92,15 @@ ACTIONS = {
 VIEW = {"view", "figures", "schema"}
 START = {"start", "batch"}
 OPERATE = {"retry", "cancel", "handle", "retry exception"}
+SUPERVISE = {"compensate"}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {
     "viewer": VIEW,
     "submitter": VIEW | START,
     "operator": VIEW | START | OPERATE,
-    "supervisor": VIEW | START | OPERATE,
+    "supervisor": VIEW | START | OPERATE | SUPERVISE,
     "author": VIEW | WRITE,
-    "admin": VIEW | START | OPERATE | WRITE,
+    "admin": VIEW | START | OPERATE | SUPERVISE | WRITE,
 }
 
 

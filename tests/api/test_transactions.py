@@ -79,10 +79,10 @@ def test_what_is_not_failed_cannot_be_retried(api: Api, flow: Flow) -> None:
     assert "failed" in answer.message
 
 
-@pytest.mark.parametrize("path", ["", "/retry", "/cancel", "/tasks", "/logs"])
+@pytest.mark.parametrize("path", ["", "/retry", "/cancel", "/compensate", "/compensation", "/tasks", "/logs"])
 @pytest.mark.parametrize("instance_id", ["nope", "%00", "a%20b", "x" * 65, ".."])
 def test_an_unknown_or_malformed_id_is_404(api: Api, instance_id: str, path: str) -> None:
-    method = "POST" if path in ("/retry", "/cancel") else "GET"
+    method = "POST" if path in ("/retry", "/cancel", "/compensate") else "GET"
 
     assert api.ask(method, f"/api/v1/transactions/{instance_id}{path}").status == 404
 
