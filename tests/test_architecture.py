@@ -25,7 +25,7 @@ BASE = {
 }
 PURE = {
     "dist_task": r"(engine/(plan|outcome)|executors/.*)",
-    "flows": r"(definition|graph|retry|fields|registry|reader|source)",
+    "flows": r"(definition|graph|retry|fields|registry|reader|source|templates|filling)",
 }
 ENGINE = r"(engine/.*|invariants.*)"
 
