@@ -46,13 +46,17 @@ def registered(pinned: Snapshot) -> Mapping[str, RegisteredTask]:
 def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefinition:
     """Raises InvalidDefinition with every problem."""
     kinds = {kind: executor.check_config for kind, executor in executors().items()}
-    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
+    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys())
 
 
 def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:
     """A definition that was checked when it was posted: what a deployment allows today is the executor's to say."""
     kinds = dict.fromkeys(executors(), _unchecked)
     return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
+
+
+def _fixed_keys() -> dict[str, frozenset[str]]:
+    return {kind: getattr(executor, "fixed_keys", frozenset()) for kind, executor in executors().items()}
 
 
 def _unchecked(config: Mapping[str, Any]) -> list[str]:

@@ -109,8 +109,8 @@ def read_config(
     url_keys: Collection[str] = ("url",),
 ) -> Template:
     """A task's config: no templates under `fixed_keys`, nor in the part of a URL that says where it leads."""
-    for key in fixed_keys:
-        if key in config:
+    for key in config:
+        if key in fixed_keys:
             refuse_templates(config[key], path=child_path(path, key), problems=problems)
     for key in url_keys:
         if isinstance(url := config.get(key), str) and not host_is_fixed(url):

@@ -24,8 +24,8 @@ BASE = {
     "flows": r"(__init__|apps)",
 }
 PURE = {
-    "dist_task": r"(engine/(plan|outcome)|executors/.*)",
-    "flows": r"(definition|graph|retry|fields|registry|reader|source|templates|filling)",
+    "dist_task": r"(engine/(plan|outcome|compensate)|executors/.*)",
+    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling)",
 }
 ENGINE = r"(engine/.*|invariants.*)"
 

@@ -23,7 +23,8 @@ from flows.registry_rows import parse_stored
 from .apart import Apart
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
-from .hand import Attempt, Hand
+from .desk import Attempt
+from .hand import Hand
 from .lease import LeaseKeeper
 from .loaded import LoadedFlow, Shelf, load
 from .slots import Slots
@@ -108,7 +109,7 @@ class Drain:
         finally:
             await self._close()
 
-    # What hands need (see hand.Desk).
+    # What hands need (see desk.Desk).
 
     def submit(self, write: Write, *, hand: Hand) -> None:
         reply = partial(_tell, hand, write)

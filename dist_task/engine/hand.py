@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors.base import TaskCall
-from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatus
+from dist_task.states import SATISFIED_RUN, CompensationStatus, Op, RunStatus, TransactionStatus
 
 from . import compensate, plan
 from . import outcome as outcomes
-from .apart import Apart
 from .attempt import attempt
+from .desk import Attempt, Desk
 from .ending import UNSTORABLE, Ending, ended, unstorable
 from .inputs import Inputs
 from .loaded import LoadedFlow
-from .slots import Slots
 from .store.batch import Begun, Ended, Write, Written
 from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 
@@ -31,47 +30,6 @@ logger = logging.getLogger(__name__)
 
 SUSPICIOUS_LOSSES = 2
 RUNNING, PENDING = RunStatus.RUNNING, RunStatus.PENDING
-
-
-class Attempt(NamedTuple):
-    """Names one attempt of one task run."""
-
-    transaction_id: int
-    task_id: str
-    op: str
-    number: int
-
-
-class Desk(Protocol):
-    """What a hand needs of its worker."""
-
-    slots: Slots
-    apart: Apart
-    worker_id: int
-
-    @property
-    def accepting(self) -> bool:
-        """False once the worker is to end: nothing new starts."""
-
-    def submit(self, write: Write, *, hand: Hand) -> None:
-        """Calls the hand's `written` or `refused` once the write's fate is known."""
-
-    def reload(self, hand: Hand) -> None:
-        """Reads the transaction again and calls `reloaded`, or `drop` when it is not this worker's any more."""
-
-    def fetch_done(self, hand: Hand, task_ids: Collection[str]) -> None:
-        """Reads what these tasks were given and gave, and calls `fetched`."""
-
-    def let_go(self, hand: Hand) -> None:
-        """The hand is empty: the transaction was finished, released, or lost."""
-
-    def park(self, hand: Hand, *, error: BaseException) -> None:
-        """The engine itself failed over this transaction."""
-
-    def give_up(self, attempts: Collection[Attempt]) -> None:
-        """These calls were begun and are not followed any more."""
-
-    def was_given_up(self, attempt: Attempt) -> bool: ...
 
 
 class Hand:
@@ -115,7 +73,7 @@ class Hand:
         self._op = Op.COMPENSATE if is_undoing else Op.ACTION
         self._steps = self._flow.undo_steps if is_undoing else self._flow.steps
         own = [run for run in runs if run.op == self._op]
-        self._inputs = Inputs(op=self._op, steps=self._steps, params=claimed.params, runs=own)
+        self._inputs = Inputs(claimed, op=self._op, forth=self._flow.steps, steps=self._steps, runs=own)
         self._progress = self._progress_back(runs) if is_undoing else self._progress_forth(own)
         self._suspects = {run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE}
         unwritten = {ended.task_id: ended for ended in self._ended if ended.op == self._op}
@@ -339,7 +297,7 @@ class Hand:
             op=begun.op,
             item=begun.item,
             attempt=begun.attempt,
-            config=spec.config,
+            config=self._inputs.config(begun.task_id, given=given),
             input=given,
             timeout_seconds=spec.timeout_seconds,
         )
@@ -353,6 +311,8 @@ class Hand:
         step, flow_name = self._steps[run.task_id], self._flow.definition.name
         row = ended(run, op=self._op, step=step, result=result, flow_name=flow_name)
         self._ended.append(row)
+        if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._op == Op.ACTION:
+            self._inputs.saw(row.task_id, output=row.output)
         self._see(row)
 
     def _see(self, row: Ended) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -13,10 +13,12 @@ from dist_task.conf import conf
 from dist_task.executors import threads
 from dist_task.executors.base import Executor, executors
 from flows.definition import FlowDefinition, TaskSpec
+from flows.filling import Values
 
 from .compensate import Backwards, backwards
 from .slots import Slots
 
+NO_VALUES = Values("")
 MOST_FLOWS = 500
 MOST_TOLD = 32
 
@@ -29,6 +31,9 @@ class Step(NamedTuple):
     target: str
     blocks: bool  # its calls are made in threads
     is_trusted: bool  # see Executor
+    reachable: Callable[[Any], Any]  # see Executor
+    needs: frozenset[str]  # the tasks whose outputs its templates look at
+    constant_config: Mapping[str, Any] | None  # None where it has templates
 
 
 class LoadedFlow(NamedTuple):
@@ -38,6 +43,7 @@ class LoadedFlow(NamedTuple):
     steps: Mapping[str, Step]
     undo_steps: Mapping[str, Step]  # of the compensations, by the task that each undoes
     backwards: Backwards
+    wanted: frozenset[str]  # the tasks whose outputs others look at
     targets: Mapping[str, int]  # of the first tasks: how many calls each
     opening: bytes | None
 
@@ -54,6 +60,7 @@ def load(definition: FlowDefinition) -> LoadedFlow:
         steps=steps,
         undo_steps={spec.id: _step(spec.compensate) for spec in definition.tasks.values() if spec.compensate},
         backwards=backwards(definition),
+        wanted=frozenset().union(*(step.needs for step in steps.values())),
         targets=Counter(root.target for root in roots),
         opening=_opening([root.spec for root in roots]),
     )
@@ -91,20 +98,26 @@ class Shelf:
 
 def _step(spec: TaskSpec) -> Step:
     executor = executors().get(spec.type)
-    if executor is None:
-        return Step(spec, executor=None, target="", blocks=False, is_trusted=True)
+    template = spec.config_template
     return Step(
         spec,
         executor=executor,
-        target=executor.target(spec.config),
-        blocks=threads.blocks(executor),
-        is_trusted=getattr(executor, "is_trusted", False),
+        target=executor.target(spec.config) if executor else "",
+        blocks=threads.blocks(executor) if executor else False,
+        is_trusted=getattr(executor, "is_trusted", executor is None),
+        reachable=getattr(executor, "reachable", _as_it_is),
+        needs=spec.needs,
+        constant_config=template.fill(NO_VALUES) if template.is_constant else None,
     )
 
 
+def _as_it_is(output: Any) -> Any:
+    return output
+
+
 def _opening(roots: list[TaskSpec]) -> bytes | None:
-    """Input fields are converted in Python, and a wide opening would fill the caps of its transaction."""
-    if not 0 < len(roots) <= conf.SLOTS_PER_TRANSACTION or any(root.inputs for root in roots):
+    """Input fields and templates are a matter of Python, and a wide opening would fill the caps of its transaction."""
+    if not 0 < len(roots) <= conf.SLOTS_PER_TRANSACTION or any(root.inputs or root.input for root in roots):
         return None
     return orjson.dumps(
         [{"task_id": root.id, "task_name": root.task_name or None, "budget": root.retry.tries} for root in roots]

@@ -78,6 +78,10 @@ class Executor(Protocol):
     worker's death.
 
     `execute` and `close` may be plain functions: then they run in threads (see `threads`).
+
+    `fixed_keys`, where a class says it: the keys of its config that choose where a call goes or what it may touch. No
+    template may stand there. In a `url` one may stand in path and query. `reachable`, where a class has it: what
+    templates of other tasks look at, made of an output.
     """
 
     kind: ClassVar[str]

@@ -51,6 +51,7 @@ LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 class HttpExecutor:
     kind: ClassVar[str] = "http"
     is_trusted: ClassVar[bool] = True
+    fixed_keys: ClassVar[frozenset[str]] = frozenset({"method", "retry_on_4xx"})
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
@@ -84,6 +85,12 @@ class HttpExecutor:
             error.request = request
             raise
         return result_of(answer, request=request, retry_on_4xx=call.config.get("retry_on_4xx", False))
+
+    @staticmethod
+    def reachable(output: Any) -> Any:
+        """The members of a body can be named without saying `body`."""
+        body = output.get("body") if isinstance(output, dict) else None
+        return {**body, **output} if isinstance(body, dict) else output
 
     async def close(self) -> None:
         await OUTBOUND.close()

@@ -23,6 +23,7 @@ PERMANENT_CODES = frozenset({-32700, -32600, -32601, -32602})
 class RpcExecutor:
     kind: ClassVar[str] = "rpc"
     is_trusted: ClassVar[bool] = True
+    fixed_keys: ClassVar[frozenset[str]] = frozenset({"service", "method"})
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)

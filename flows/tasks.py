@@ -1,0 +1,338 @@
+"""The tasks of a flow's definition, read and checked; `definition` reads what is around them. Pure."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext_noop as _
+
+from dist_task.problems import Problem, Problems, child_path, shown
+from flows.fields import Field
+from flows.graph import Ancestry
+from flows.reader import Reader
+from flows.registry import RegisteredTask
+from flows.retry import RetryPolicy
+from flows.templates import Scope, Template, from_input_from, read, read_aliases, read_config, report_count
+
+LONGEST_TASK_NAME = 64
+DEFAULT_TIMEOUT = 30
+LEAST_TIMEOUT, MOST_TIMEOUT = 0.001, 86_400
+LONGEST_NAME = 200
+LONGEST_DESCRIPTION = 10_000
+TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+TASK_KEYS = frozenset(
+    (
+        "id",
+        "name",
+        "task_name",
+        "description",
+        "type",
+        "depends_on",
+        "config",
+        "timeout",
+        "retry",
+        "optional",
+        "input",
+        "input_from",
+        "output",
+        "compensate",
+    )
+)
+LATER_TASK_KEYS = frozenset(("when", "foreach", "max_parallel", "total_timeout"))
+COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "retry"))
+INPUT_ROOTS = frozenset(("params", "tasks", "instance_id"))
+CONFIG_ROOTS = INPUT_ROOTS | {"input"}
+UNDO_ROOTS = CONFIG_ROOTS | {"output"}
+"""What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
+UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
+"""Of a compensation that says nothing else: longer than most outages, over an hour in all."""
+NO_TEMPLATE = Template({})
+NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
+# The type that a config gives away, where neither the task nor the registry names one.
+TYPE_OF_KEYS = (
+    ("rpc", ("service", "method")),
+    ("mq", ("topic",)),
+    ("http", ("url",)),
+    ("db", ("operation", "table")),
+)
+
+Registry = Mapping[str, RegisteredTask]
+Kinds = Mapping[str, Callable[[Mapping[str, Any]], list[str]]]
+"""Task type to what checks a config of it."""
+FixedKeys = Mapping[str, Collection[str]]
+"""Task type to the keys of its config that choose where a call goes: no data of a transaction may stand there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A node of a flow."""
+
+    id: str
+    name: str  # the one shown to people
+    task_name: str  # of the registry; "" where the task says none
+    description: str
+    type: str
+    depends_on: tuple[str, ...]
+    config: Mapping[str, Any]
+    retry: RetryPolicy
+    timeout_seconds: float
+    optional: bool
+    inputs: tuple[Field, ...]
+    config_template: Template = NO_TEMPLATE
+    input: Template | None = None  # in place of the transaction's params
+    compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The tasks whose outputs its templates look at."""
+        return self.config_template.needs | (self.input.needs if self.input else frozenset())
+
+
+class Sketch(NamedTuple):
+    """A task before it is read: its place in the graph. `id` is "" where it has none of its own."""
+
+    id: str
+    block: Reader
+    depends_on: tuple[str, ...]  # those that exist
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a task may refer to."""
+
+    registry: Registry
+    kinds: Kinds
+    fixed_keys: FixedKeys
+    ids: Collection[str]
+    ancestry: Ancestry
+    aliases: Mapping[str, str]
+
+    def scope(self, task_id: str, *, roots: Collection[str]) -> Scope:
+        """Of the templates of a task. What undoes it may look at its own output, too."""
+        return Scope(roots, ids=self.ids, ancestors=self.ancestry.of(task_id), aliases=self.aliases)
+
+
+def sketch_tasks(block: Reader) -> list[Sketch]:
+    ids: dict[str, int] = {}  # each with the place of the first task that has it
+    readers: list[tuple[Reader, str]] = []
+    for index, item in enumerate(block.items("tasks")):
+        path = child_path("tasks", index)
+        if isinstance(item, dict):
+            reader = Reader(item, path, block.problems)
+            readers.append((reader, _read_id(reader, index=index, ids=ids)))
+        else:
+            block.problems.add(path, _("must be an object"))
+    return [
+        Sketch(task_id, reader, _read_dependencies(reader, task_id=task_id, ids=ids)) for reader, task_id in readers
+    ]
+
+
+def read_tasks(sketches: list[Sketch], *, known: Known, problems: Problems) -> list[TaskSpec]:
+    """The tasks that have an id of their own."""
+    named = [(each.block.path, each.id, each.block.data["output"]) for each in sketches if "output" in each.block.data]
+    known = replace(known, aliases=read_aliases(named, ids=known.ids, problems=problems))
+    specs = [_read_task(sketch, known=known) for sketch in sketches]
+    undoing = (spec.compensate for spec in specs if spec.compensate is not None)
+    templates = [each for spec in (*specs, *undoing) for each in (spec.config_template, spec.input) if each is not None]
+    report_count(templates, path="tasks", problems=problems)
+    return [spec for spec in specs if spec.id]
+
+
+def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
+    """The id, noted in `ids`; "" where the task has none of its own."""
+    task_id = block.data.get("id")
+    if task_id is None:
+        block.refuse("id", _("is required"))
+    elif not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
+        block.refuse("id", _("must be 1 to 64 letters, digits, _ or -, and not begin with -"))
+    elif task_id in ids:
+        message = _("%(id)s is the id of tasks[%(first)d] too")
+        block.refuse("id", message, id=task_id, first=ids[task_id])
+    else:
+        ids[task_id] = index
+        return task_id
+    return ""
+
+
+def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
+    task_id, block, depends_on = sketch
+    block.refuse_other_keys(known=TASK_KEYS, later=LATER_TASK_KEYS)
+    description = block.text("description", longest=LONGEST_DESCRIPTION)
+    called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS), known=known)
+    name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
+    timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
+    return TaskSpec(
+        id=task_id,
+        name=name,
+        task_name=called.task_name,
+        description=description,
+        type=called.type,
+        depends_on=depends_on,
+        config=called.config,
+        config_template=called.config_template,
+        input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS)),
+        retry=_read_retry(block, default=RetryPolicy()),
+        timeout_seconds=timeout_seconds,
+        optional=block.flag("optional", default=False),
+        inputs=called.entry.inputs if called.entry else (),
+        compensate=_read_compensation(
+            block, task_id=task_id, name=name, type=called.type, timeout_seconds=timeout_seconds, known=known
+        ),
+    )
+
+
+class _Called(NamedTuple):
+    """What a task, or its compensation, calls."""
+
+    task_name: str
+    entry: RegisteredTask | None
+    type: str  # "" where it has none that is available here
+    config: dict[str, Any]
+    config_template: Template
+
+
+def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str = "") -> _Called:
+    task_name = block.text("task_name", longest=LONGEST_TASK_NAME)
+    entry = known.registry.get(task_name) if task_name else None
+    own_config = block.member("config")
+    config = {**entry.config, **own_config} if entry else dict(own_config)
+    kind = _read_type(block, entry=entry, config=config, known=known, default=default_type)
+    path = child_path(block.path, "config")
+    if check := known.kinds.get(kind):
+        block.problems.extend(Problem(path, sentence) for sentence in check(config))
+    fixed_keys = known.fixed_keys.get(kind, ())
+    template = read_config(config, path=path, problems=block.problems, scope=scope, fixed_keys=fixed_keys)
+    return _Called(task_name, entry, kind, config, template)
+
+
+def _read_input(block: Reader, *, scope: Scope) -> Template | None:
+    """The parameters that the task says itself; None where it is given those of the transaction."""
+    if "input_from" in block.data and "input" in block.data:
+        block.refuse("input_from", _("is another way to say input: only one of them may be given"))
+    if "input" in block.data:
+        value, key = dict(block.member("input")), "input"
+    elif "input_from" in block.data:
+        key = "input_from"
+        path = child_path(block.path, key)
+        value = from_input_from(block.data[key], path=path, problems=block.problems)
+    else:
+        return None
+    return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
+
+
+def _read_timeout(block: Reader, *, default: float) -> float:
+    return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
+
+
+def _read_compensation(
+    block: Reader, *, task_id: str, name: str, type: str, timeout_seconds: float, known: Known
+) -> TaskSpec | None:
+    """It calls something of its own: nothing of the task's config is taken over. Its type is the task's by default."""
+    if "compensate" not in block.data:
+        return None
+    undo = Reader(block.member("compensate"), child_path(block.path, "compensate"), block.problems)
+    undo.refuse_other_keys(known=COMPENSATE_KEYS)
+    scope = known.scope(task_id, roots=UNDO_ROOTS)
+    called = _read_called(undo, scope=scope, known=known, default_type=type)
+    return TaskSpec(
+        id=task_id,
+        name=name,
+        task_name=called.task_name,
+        description="",
+        type=called.type,
+        depends_on=(),
+        config=called.config,
+        config_template=called.config_template,
+        input=_read_input(undo, scope=scope),
+        retry=_read_retry(undo, default=UNDO_RETRY),
+        timeout_seconds=_read_timeout(undo, default=timeout_seconds),
+        optional=False,
+        inputs=(),
+    )
+
+
+def _shown_name(block: Reader, *, description: str, entry: RegisteredTask | None, task_id: str) -> str:
+    name = block.text("name", longest=LONGEST_NAME) or description
+    if not name and entry:
+        name = entry.description or entry.name
+    return shown(name or task_id, length=LONGEST_NAME)
+
+
+def _read_type(
+    block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: Known, default: str = ""
+) -> str:
+    """The type of the task; "" where it has none that is available here."""
+    if "type" in block.data:
+        kind, key = block.data["type"], "type"
+        if not isinstance(kind, str):
+            block.refuse("type", _("must be a string"))
+            return ""
+        if entry and kind != entry.type:
+            message = _("is %(type)s, but the task definition %(task_name)s is of type %(registered)s")
+            block.refuse("type", message, type=shown(kind), task_name=entry.name, registered=entry.type)
+            return ""
+    else:
+        default = "" if "task_name" in block.data else default
+        kind, key = entry.type if entry else _type_of_config(config) or default, "task_name" if entry else "type"
+    if kind in known.kinds:
+        return kind
+    available = ", ".join(sorted(known.kinds))
+    if kind:
+        message = _("task type '%(type)s' is not available in this version; available: %(available)s")
+        block.refuse(key, message, type=shown(kind), available=available)
+    elif block.data.get("task_name"):
+        message = _("%(task_name)s is not a registered task definition; without one, a type is required")
+        block.refuse("task_name", message, task_name=block.quoted("task_name"))
+    else:
+        block.refuse("type", _("is required; available: %(available)s"), available=available)
+    return ""
+
+
+def _type_of_config(config: Mapping[str, Any]) -> str:
+    for kind, keys in TYPE_OF_KEYS:
+        if all(key in config for key in keys):
+            return kind
+    return ""
+
+
+def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -> tuple[str, ...]:
+    """Those that exist, each once, so that the graph can be looked at even where others are wrong."""
+    named = block.items("depends_on")
+    if _are_right(named, task_id=task_id, ids=ids):
+        return tuple(named)
+    needed: dict[str, None] = {}
+    for index, other in enumerate(named):
+        fault = ""
+        if not isinstance(other, str):
+            fault = _("must be the id of a task")
+        elif other not in ids:
+            fault = _("there is no task %(id)s")
+        elif other == task_id:
+            fault = _("the task %(id)s cannot depend on itself")
+        elif other in needed:
+            fault = _("%(id)s is named twice")
+        else:
+            needed[other] = None
+        if fault:
+            block.problems.add_at(block.path, ("depends_on", index), fault, id=shown(other))
+    return tuple(needed)
+
+
+def _are_right(named: list[Any], *, task_id: str, ids: Mapping[str, int]) -> bool:
+    """Whether all of them are dependencies: sets are quick, and a mesh has a million edges."""
+    try:
+        distinct = set(named)
+    except TypeError:
+        return False
+    return len(distinct) == len(named) and task_id not in distinct and distinct <= ids.keys()
+
+
+def _read_retry(block: Reader, *, default: RetryPolicy) -> RetryPolicy:
+    if "retry" not in block.data:
+        return default
+    if isinstance(data := block.data["retry"], dict):
+        return RetryPolicy.read(Reader(data, child_path(block.path, "retry"), block.problems))
+    block.refuse("retry", _("must be an object"))
+    return default
