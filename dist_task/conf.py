@@ -20,6 +20,8 @@ class Conf:
         "dist_task.executors.http.HttpExecutor",
         "dist_task.executors.rpc.RpcExecutor",
         "dist_task.executors.noop.NoopExecutor",
+        "dist_task.executors.wait.WaitExecutor",
+        "dist_task.executors.approval.ApprovalExecutor",
     )
     LEASE_SECONDS: float = 15.0
     STOP_GRACE_SECONDS: float = 6.0

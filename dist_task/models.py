@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from dist_task.states import FINAL_RUN, Op, RunStatus
+from dist_task.states import FINAL_RUN, Op, RunStatus, WaitsFor
 from flows.models import Flow
 from transactions.models import Transaction
 
@@ -59,7 +59,13 @@ class TaskRun(models.Model):
         db_default=1,
         help_text=_("The number of the last attempt made by itself."),
     )
-    due_at = models.DateTimeField(_("due at"), null=True, help_text=_("When a pending run may start."))
+    due_at = models.DateTimeField(
+        _("due at"), null=True, help_text=_("When a pending run may start, or a waiting one waits no longer.")
+    )
+    waits_for = models.CharField(_("waits for"), max_length=10, choices=WaitsFor, blank=True, default="", db_default="")
+    answer = models.JSONField(
+        _("answer"), null=True, help_text=_("What came from outside, until a worker has taken it up.")
+    )
     input = models.JSONField(_("input"), null=True)
     output = models.JSONField(_("output"), null=True)
     error_code = models.CharField(_("error code"), max_length=100, blank=True, default="", db_default="")
@@ -97,6 +103,8 @@ class LogEvent(models.TextChoices):
     FAILED = "failed", _("attempt failed")
     UNKNOWN = "unknown", _("attempt without a definite answer")
     WORKER_LOST = "worker_lost", _("worker lost in mid attempt")
+    WAITING = "waiting", _("began to wait")
+    ANSWERED = "answered", _("answered from outside")
     FENCED = "fenced", _("late result refused")
     SKIPPED = "skipped", _("task skipped")
     RETRIED = "retried", _("retry asked for")

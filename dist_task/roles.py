@@ -78,6 +78,13 @@ def make_groups(*, using: str = "default", **kwargs: Any) -> None:
         group.permissions.set([known[name] for name in names if name in known])
 
 
+def roles_of(user: Any) -> frozenset[str] | None:
+    """The names of the user's groups; None for who may do everything: a superuser, and the development profile."""
+    if not user.is_authenticated or user.is_superuser:
+        return None
+    return frozenset(user.groups.values_list("name", flat=True))
+
+
 class RolePermission(BasePermission):
     """Deny by default: an action without a declared permission is nobody's."""
 

@@ -31,6 +31,15 @@ class RunStatus(TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
+class WaitsFor(TextChoices):
+    """What ends a wait."""
+
+    TIME = "time", _("a time")
+    SERVICE = "service", _("the service, which is asked again")
+    CALLBACK = "callback", _("a callback of the service")
+    APPROVAL = "approval", _("an approval")
+
+
 class ExceptionStatus(TextChoices):
     RETRYING = "retrying", _("retrying")
     OPEN = "open", _("needs a person")
@@ -59,7 +68,7 @@ TRANSACTION_MOVES: dict[str, frozenset[str]] = {
 RUN_MOVES: dict[str, frozenset[str]] = {
     "pending": frozenset({"running", "skipped", "cancelled", "failed"}),
     "running": frozenset({"success", "failed", "pending", "waiting"}),
-    "waiting": frozenset({"success", "failed", "pending", "cancelled"}),
+    "waiting": frozenset({"success", "failed", "pending", "running", "cancelled"}),
     "failed": frozenset({"pending", "skipped"}),
     "success": frozenset(),
     "skipped": frozenset(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -17,6 +18,10 @@ from dist_task.console.display import ago, badge, moment, row_link
 from dist_task.console.rows import EngineRowAdmin
 from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
+from dist_task.errors import IllegalMove
+from dist_task.models import TaskRun
+from dist_task.roles import roles_of
+from dist_task.states import WaitsFor
 from flows.models import Flow
 from transactions.models import Transaction
 from transactions.undoing import undoing_of
@@ -97,6 +102,52 @@ def _named(task_ids: list[str]) -> str:
     return (shown or gettext("nothing")) + ("…" if len(task_ids) > MOST_NAMES else "")
 
 
+def _decide(request: HttpRequest, txn: Any, values: dict[str, Any], *, approve: bool) -> str:
+    """All approvals of the transaction that wait now."""
+    waiting = list(_approvals_of(txn).values_list("task_id", flat=True))
+    if not waiting:
+        raise IllegalMove(gettext("no approval of it waits"))
+    for task_id in waiting:
+        verbs.decide_approval(
+            txn.instance_id,
+            task_id,
+            approve=approve,
+            actor=request.user.get_username(),
+            roles=roles_of(request.user),
+            remark=values["remark"],
+        )
+    return gettext("decided: %(tasks)s") % {"tasks": ", ".join(waiting)}
+
+
+def _approvals_of(txn: Any) -> QuerySet[TaskRun]:
+    return TaskRun.objects.filter(transaction=txn, status="waiting", waits_for=WaitsFor.APPROVAL, answer__isnull=True)
+
+
+def _approvals_named(txn: Any) -> str:
+    waiting = ", ".join(_approvals_of(txn).values_list("task_id", flat=True)[:MOST_NAMES])
+    return gettext("%(state)s; waits for: %(tasks)s") % {
+        "state": _state_of(txn),
+        "tasks": waiting or gettext("nothing"),
+    }
+
+
+APPROVE = Operation(
+    action="approve",
+    title=_("Approve"),
+    consequence=_("Each transaction goes on where it waits for an approval. Those that wait for none are refused."),
+    apply=partial(_decide, approve=True),
+    describe=_approvals_named,
+)
+REJECT = Operation(
+    action="reject",
+    title=_("Reject"),
+    consequence=_(
+        "The tasks that wait for an approval fail, with your remark, and what depends on them does not start."
+    ),
+    apply=partial(_decide, approve=False),
+    describe=_approvals_named,
+    dangerous=True,
+)
 RETRY = Operation(
     action="retry",
     title=_("Retry transactions"),
@@ -142,7 +193,7 @@ class TransactionAdmin(EngineRowAdmin):
     search_help_text = _("The beginning of an instance id")
     ordering = ("-id",)
     sortable_by = ()
-    actions = ("retry", "cancel", "compensate")
+    actions = ("retry", "cancel", "compensate", "approve", "reject")
     change_form_template = "admin/transaction.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
@@ -165,6 +216,7 @@ class TransactionAdmin(EngineRowAdmin):
         extra = page(txn, user=request.user) if txn else {}
         extra["can_retry"] = self.has_retry_permission(request)
         extra["can_cancel"] = self.has_cancel_permission(request)
+        extra["can_decide"] = extra["can_cancel"] and txn is not None and _approvals_of(txn).exists()
         extra["can_compensate"] = self.has_compensate_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
@@ -194,6 +246,14 @@ class TransactionAdmin(EngineRowAdmin):
     @admin.action(description=_("Cancel…"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return operate(self, request=request, rows=queryset, operation=CANCEL)
+
+    @admin.action(description=_("Approve…"), permissions=["cancel"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=APPROVE)
+
+    @admin.action(description=_("Reject…"), permissions=["cancel"])
+    def reject(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=REJECT)
 
     @admin.action(description=_("Compensate…"), permissions=["compensate"])
     def compensate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:

@@ -24,6 +24,7 @@ from dist_task.envelope import Failure, describe
 from dist_task.errors import DistTaskError, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import shown
+from dist_task.roles import roles_of
 from dist_task.wire import Remark
 from flows.registry_rows import load
 
@@ -87,6 +88,8 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         "batch": "transactions.add_transaction",
         "retry": "exceptions_app.retry_exceptionrecord",
         "cancel": "transactions.change_transaction",
+        "approve": "transactions.change_transaction",
+        "reject": "transactions.change_transaction",
         "compensation": "transactions.view_transaction",
         "compensate": "transactions.compensate_transaction",
     }
@@ -151,6 +154,33 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         wanted = self.valid(Remark)
         txn = operate.cancel_transaction(checked_id(instance_id), actor=actor(request), **wanted)
         return Response({"instance_id": txn.instance_id, "status": txn.status, "cancelling": txn.cancelling})
+
+    @extend_schema(
+        summary="Approve what waits for it",
+        request=serializers.Decision,
+        responses=serializers.MovedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, instance_id: str) -> Response:
+        return self._decide(request, instance_id, approve=True)
+
+    @extend_schema(
+        summary="Reject what waits for an approval",
+        description="The task fails with the code REJECTED.",
+        request=serializers.Decision,
+        responses=serializers.MovedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def reject(self, request: Request, instance_id: str) -> Response:
+        return self._decide(request, instance_id, approve=False)
+
+    def _decide(self, request: Request, instance_id: str, *, approve: bool) -> Response:
+        wanted = self.valid(serializers.Decision)
+        roles = roles_of(request.user)
+        txn = operate.decide_approval(
+            checked_id(instance_id), approve=approve, actor=actor(request), roles=roles, **wanted
+        )
+        return Response({"instance_id": txn.instance_id, "status": txn.status})
 
     @extend_schema(
         summary="Show how a transaction is undone, or would be",

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import CompensationStatus, RunStatus, TransactionStatus
-from dist_task.wire import JSONObject, RowSerializer, StrictSerializer, Text, WireTime, wire_time
+from dist_task.wire import JSONObject, Remark, RowSerializer, StrictSerializer, Text, WireTime, wire_time
 from flows.definition import FlowDefinition
 
 from .models import Transaction
@@ -78,6 +78,10 @@ class BatchAnswer(serializers.Serializer):
 class MovedTransaction(serializers.Serializer):
     instance_id = serializers.CharField()
     status = serializers.ChoiceField(choices=TransactionStatus.choices)
+
+
+class Decision(Remark):
+    task_id = Text(max_length=64, help_text="The approval, by the id of its task.")
 
 
 class CancelledTransaction(MovedTransaction):

@@ -24,6 +24,7 @@ class Standing:
     owner_name: str = ""
     owner_lease_until: datetime | None = None
     running: tuple[str, ...] = ()  # task ids
+    waiting: dict[str, str] = field(default_factory=dict)  # task id -> what for, in words
     to_retry: dict[str, int] = field(default_factory=dict)  # task id -> attempts so far
     open_exceptions: int = 0
     live_workers: int = 0
@@ -31,7 +32,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    kind: str  # "final", "person", "held", "orphaned", "due", "nobody", "later", "limbo"
+    kind: str  # "final", "person", "held", "orphaned", "due", "nobody", "later", "waiting", "limbo"
     sentence: str
 
 
@@ -43,6 +44,8 @@ def why(standing: Standing) -> Reason:
         return _held(standing)
     if standing.wake_at is not None and (standing.status != "failed" or is_undoing):
         return _scheduled(standing, wake_at=standing.wake_at)
+    if standing.waiting:
+        return Reason("waiting", _("It waits: %(tasks)s.") % {"tasks": _named_waits(standing)})
     if standing.compensation == "failed":
         text = _("Undoing it failed, so it is half undone. Retry the exception of the compensation, or undo by hand.")
         return Reason("person", text)
@@ -53,6 +56,11 @@ def why(standing: Standing) -> Reason:
     if standing.status == "failed":
         return Reason("final", _("It has failed and no exception is open; retry it, or leave it as it is."))
     return Reason("limbo", _("Nothing will wake it and no exception is open. Retry or cancel it, and report this."))
+
+
+def _named_waits(standing: Standing) -> str:
+    text = _("%(task)s for %(what)s")
+    return "; ".join(text % {"task": task_id, "what": what} for task_id, what in standing.waiting.items())
 
 
 def _needs_person(standing: Standing) -> Reason:
@@ -91,6 +99,9 @@ def _scheduled(standing: Standing, *, wake_at: datetime) -> Reason:
 
 
 def _later(standing: Standing, *, wait: str) -> Reason:
+    if standing.waiting and not standing.to_retry:
+        text = _("It waits, %(time)s at most: %(tasks)s.")
+        return Reason("waiting", text % {"time": wait, "tasks": _named_waits(standing)})
     tasks = [f"{task_id} ({attempts})" for task_id, attempts in standing.to_retry.items()]
     if not tasks:
         return Reason("later", _("Due in %(time)s.") % {"time": wait})

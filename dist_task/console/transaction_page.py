@@ -120,6 +120,7 @@ def explain(txn: Transaction, *, runs: list[TaskRun], now: datetime) -> Reason:
             owner_name=str(owner or ""),
             owner_lease_until=owner.lease_until if owner else None,
             running=tuple(run.task_id for run in runs if run.status == RunStatus.RUNNING)[:10],
+            waiting={run.task_id: str(run.get_waits_for_display()) for run in runs if run.status == RunStatus.WAITING},
             to_retry={run.task_id: run.attempt for run in waiting[:10]},
             open_exceptions=open_ones,
             live_workers=len(workers),

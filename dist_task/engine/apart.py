@@ -22,7 +22,7 @@ from math import isfinite
 from typing import Any
 
 from dist_task.errors import DistTaskError, ExecutionError
-from dist_task.executors.base import Result, TaskCall, executors
+from dist_task.executors.base import Ongoing, Result, TaskCall, executors
 from dist_task.executors.threads import MARGIN_SECONDS
 from dist_task.payload import dumps
 
@@ -67,7 +67,7 @@ class Apart:
         self._ends: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    async def execute(self, kind: str, call: TaskCall) -> Result:
+    async def execute(self, kind: str, call: TaskCall) -> Result | Ongoing:
         """One attempt in a child; waiting in line for a child does not count for its deadline.
 
         Raises the executor's ExecutionError with all its fields, and its other errors as the worker takes them
@@ -284,9 +284,11 @@ def _request(kind: str, call: TaskCall) -> bytes:
     return dumps({"executor": f"{cls.__module__}:{cls.__qualname__}", "call": values}).encode()
 
 
-def _result(answer: dict[str, Any]) -> Result:
+def _result(answer: dict[str, Any]) -> Result | Ongoing:
     if "result" in answer:
         return Result(**answer["result"])
+    if "ongoing" in answer:
+        return Ongoing(**answer["ongoing"])
     found = answer["error"]
     given = {name: found[name] for name in ERROR_FIELDS}
     given["retry_after_seconds"] = _seconds(given["retry_after_seconds"])

@@ -30,7 +30,7 @@ import django
 
 from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
-from dist_task.executors.base import Result, TaskCall
+from dist_task.executors.base import Ongoing, Result, TaskCall
 from dist_task.executors.threads import as_result
 from dist_task.payload import dumps
 
@@ -39,6 +39,7 @@ MOST_FRAME_BYTES = 32 * 1_048_576
 READY = b"ready"
 BEGUN = b"begun"
 RESULT_FIELDS = tuple(each.name for each in fields(Result))
+ONGOING_FIELDS = tuple(each.name for each in fields(Ongoing))
 ERROR_FIELDS = ("code", "permanent", "unknown", "retry_after_seconds", "request", "response")
 LEFTOVERS_SECONDS = 1.5
 """So long it waits for threads that tasks have left, before it ends."""
@@ -192,7 +193,7 @@ class Attempts:
         return self._executors[path]
 
 
-async def _execute(executor: Any, call: TaskCall) -> Result:
+async def _execute(executor: Any, call: TaskCall) -> Result | Ongoing:
     """A blocking executor blocks nobody here."""
     failpoints.hit("call.before", call.task_id)
     found = executor.execute(call)
@@ -201,8 +202,10 @@ async def _execute(executor: Any, call: TaskCall) -> Result:
     return result
 
 
-def _encoded(result: Result) -> bytes:
+def _encoded(result: Result | Ongoing) -> bytes:
     try:
+        if isinstance(result, Ongoing):
+            return _encode("ongoing", result, names=ONGOING_FIELDS)
         return _encode("result", result, names=RESULT_FIELDS)
     except Exception as unspeakable:
         raise _unstorable(_told(unspeakable)) from unspeakable
@@ -233,7 +236,7 @@ def _unstorable(what: str) -> ExecutionError:
     return ExecutionError(message, code="UNSTORABLE", permanent=True, unknown=True)
 
 
-def _encode(name: str, value: Result | ExecutionError, *, names: tuple[str, ...]) -> bytes:
+def _encode(name: str, value: Result | Ongoing | ExecutionError, *, names: tuple[str, ...]) -> bytes:
     """Each field by the rules of `payload.dumps`, which count its depth from its own root."""
     found = {each: getattr(value, each) for each in names}
     if isinstance(value, ExecutionError):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors import threads
-from dist_task.executors.base import Result, TaskCall
+from dist_task.executors.base import Ongoing, Result, TaskCall
 
 from .apart import Apart, ProcessDied
 from .loaded import Step
@@ -18,7 +18,9 @@ from .outcome import WorkerLost
 logger = logging.getLogger(__name__)
 
 
-async def attempt(step: Step, call: TaskCall, *, apart: Apart | None = None) -> Result | ExecutionError | WorkerLost:
+async def attempt(
+    step: Step, call: TaskCall, *, apart: Apart | None = None
+) -> Result | Ongoing | ExecutionError | WorkerLost:
     """Never raises, unless it is cancelled. A failure that nobody foresaw leaves an unknown outcome.
 
     With `apart` the call is made in a process of its own, whose death is that of the attempt alone.
@@ -47,7 +49,7 @@ async def attempt(step: Step, call: TaskCall, *, apart: Apart | None = None) -> 
         return ExecutionError(f"{type(error).__name__}: {error}", code="EXECUTOR_ERROR", unknown=True)
 
 
-async def _execute(step: Step, call: TaskCall) -> Result:
+async def _execute(step: Step, call: TaskCall) -> Result | Ongoing:
     assert step.executor is not None  # noqa: S101  # attempt() looked
     if step.is_trusted:
         return await step.executor.execute(call)
@@ -56,7 +58,7 @@ async def _execute(step: Step, call: TaskCall) -> Result:
     return threads.as_result(await _within_deadline(step.executor.execute(call), call=call))
 
 
-async def _within_deadline(execution: Awaitable[Result], *, call: TaskCall) -> Result:
+async def _within_deadline(execution: Awaitable[Result | Ongoing], *, call: TaskCall) -> Result | Ongoing:
     deadline = _Deadline(call.timeout_seconds + threads.MARGIN_SECONDS)
     try:
         return await execution

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dist_task.errors import ExecutionError
-from dist_task.executors.base import Result
+from dist_task.executors.base import Ongoing, Result
 from dist_task.models import LogEvent
-from dist_task.states import Op, RunStatus
+from dist_task.states import Op, RunStatus, WaitsFor
 
 from . import outcome as outcomes
 from .loaded import Step
 from .plan import RunState
 from .store.batch import Ended
 
-Ending = Result | ExecutionError | outcomes.WorkerLost
+Ending = Result | Ongoing | ExecutionError | outcomes.WorkerLost
 UNSTORABLE = "UNSTORABLE"
 
 
@@ -29,6 +32,18 @@ def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str)
             event=LogEvent.SUCCEEDED,
             op=op,
             output=outcome.output,
+            request=request,
+            response=response,
+        )
+    if isinstance(outcome, outcomes.Waiting):
+        return Ended(
+            run.task_id,
+            attempt=run.attempt,
+            status=RunStatus.WAITING,
+            event=LogEvent.WAITING,
+            op=op,
+            delay_seconds=None if outcome.delay is None else outcome.delay.total_seconds(),
+            waits_for=outcome.waits_for,
             request=request,
             response=response,
         )
@@ -55,6 +70,18 @@ def _failed(
         task_name=step.spec.name,
         maybe_executed=failure.maybe_executed,
     )
+
+
+def waited(waits_for: str, *, answer: Mapping[str, Any] | None) -> Ending:
+    """What it means that a wait is over: by an answer from outside, by its time, or since none came in time."""
+    if answer is not None:
+        if answer["ok"]:
+            return Result(output=answer["output"])
+        return ExecutionError(answer["message"], code=answer["code"], permanent=True)
+    if waits_for == WaitsFor.TIME:
+        return Result()
+    unknown = waits_for == WaitsFor.CALLBACK
+    return ExecutionError("no answer came in time", code="NO_ANSWER", permanent=True, unknown=unknown)
 
 
 def _named(run: RunState, *, op: str) -> str:

@@ -20,7 +20,7 @@ from . import compensate, plan
 from . import outcome as outcomes
 from .attempt import attempt
 from .desk import Attempt, Desk
-from .ending import UNSTORABLE, Ending, ended, unstorable
+from .ending import UNSTORABLE, Ending, ended, unstorable, waited
 from .inputs import Inputs
 from .loaded import LoadedFlow
 from .store.batch import Begun, Ended, Write, Written
@@ -29,7 +29,7 @@ from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 logger = logging.getLogger(__name__)
 
 SUSPICIOUS_LOSSES = 2
-RUNNING, PENDING = RunStatus.RUNNING, RunStatus.PENDING
+RUNNING = RunStatus.RUNNING
 
 
 class Hand:
@@ -75,6 +75,7 @@ class Hand:
         own = [run for run in runs if run.op == self._op]
         self._inputs = Inputs(claimed, op=self._op, forth=self._flow.steps, steps=self._steps, runs=own)
         self._progress = self._progress_back(runs) if is_undoing else self._progress_forth(own)
+        self._answers = {run.task_id: run.answer for run in own if run.answer is not None}
         self._suspects = {run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE}
         unwritten = {ended.task_id: ended for ended in self._ended if ended.op == self._op}
         for run in own:
@@ -186,11 +187,12 @@ class Hand:
 
     def _next_write(self) -> Write | None:
         now = time.monotonic()
-        write = Write(self.transaction_id, revision=self._claimed.revision, ended=self._ended)
+        write = Write(self.transaction_id, revision=self._claimed.revision)
         if self._claimed.has_ended and self._op == Op.ACTION:
             write.release = True  # woken by somebody who did not know
             return write
-        moves = self._progress.moves(now=now + LEAD_SECONDS)
+        moves = self._moves(now + LEAD_SECONDS)
+        write.ended = self._ended
         if self._desk.accepting:
             write.begun = self._begin_all(moves)
         elif not self._calls and not self._unmade:
@@ -199,6 +201,17 @@ class Hand:
         self._ended = []
         self._set_timer(now)
         return write if write.ended or write.begun or write.release or write.compensate else None
+
+    def _moves(self, now: float) -> list[plan.Move]:
+        """After the waits that are over have ended."""
+        moves = self._progress.moves(now=now)
+        elapsed = [move for move in moves if isinstance(move, plan.Elapse)]
+        if not elapsed:
+            return moves
+        for move in elapsed:
+            run = self._progress.runs[move.task_id]
+            self._end(run, result=waited(run.waits_for, answer=self._answers.pop(move.task_id, None)))
+        return self._progress.moves(now=now)
 
     def _put_ends(self, write: Write, *, moves: list[plan.Move], now: float) -> None:
         for move in moves:
@@ -210,7 +223,8 @@ class Hand:
                 write.release, write.compensated = True, move.outcome
                 write.finish = None if self._claimed.has_ended else TransactionStatus.FAILED
             elif isinstance(move, plan.Wait):
-                write.release, write.wake_in_seconds = True, max(move.until - now, 0.0)
+                write.release = True
+                write.wake_in_seconds = None if move.until == plan.FOREVER else max(move.until - now, 0.0)
 
     def _begin_all(self, moves: list[plan.Move]) -> list[Begun]:
         """What may start now; what its parameters are made of is asked for where it is not here."""
@@ -317,8 +331,10 @@ class Hand:
 
     def _see(self, row: Ended) -> None:
         run = self._progress.runs[row.task_id]
-        due_at = time.monotonic() + (row.delay_seconds or 0.0) if row.status == PENDING else 0.0
-        self._progress.see(run._replace(status=row.status, due_at=due_at))
+        due_at = time.monotonic() + (row.delay_seconds or 0.0)
+        if row.status == RunStatus.WAITING and row.delay_seconds is None:
+            due_at = plan.FOREVER
+        self._progress.see(run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for))
 
     def _named(self, begun: Begun) -> Attempt:
         return Attempt(self.transaction_id, begun.task_id, op=begun.op, number=begun.attempt)
@@ -343,7 +359,7 @@ class Hand:
         """A retry of one branch falls due while another is in flight."""
         self._cancel_timer()
         due_at = self._progress.next_due_at
-        if due_at is not None and due_at > now + LEAD_SECONDS:
+        if due_at is not None and now + LEAD_SECONDS < due_at < plan.FOREVER:
             self._timer = asyncio.get_running_loop().call_later(due_at - LEAD_SECONDS - now, self.advance)
 
     def _cancel_timer(self) -> None:
@@ -360,7 +376,16 @@ async def _until(due_at: float) -> None:
 
 def _run_state(run: StoredRun) -> plan.RunState:
     due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > 0 else 0.0
-    return plan.RunState(run.task_id, status=run.status, attempt=run.attempt, budget=run.budget, due_at=due_at)
+    if run.status == RunStatus.WAITING and run.is_never_due:
+        due_at = plan.FOREVER
+    return plan.RunState(
+        run.task_id,
+        status=run.status,
+        attempt=run.attempt,
+        budget=run.budget,
+        due_at=due_at,
+        waits_for=run.waits_for,
+    )
 
 
 def _running(begun: Begun) -> plan.RunState:

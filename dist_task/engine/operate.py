@@ -6,7 +6,7 @@ transaction. Of two operators one wins and the other is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -22,6 +22,7 @@ from dist_task.states import (
     Resolution,
     RunStatus,
     TransactionStatus,
+    WaitsFor,
     sources,
 )
 from exceptions_app.models import ExceptionRecord
@@ -95,6 +96,38 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
     _log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
     _undo(txn, due_at=now)
     return _committed(txn)
+
+
+@transaction.atomic
+def decide_approval(
+    instance_id: str, task_id: str, *, approve: bool, actor: str, roles: Collection[str] | None, remark: str = ""
+) -> Transaction:
+    """A person says whether the transaction goes on; of two the first one counts.
+
+    `roles` are the actor's groups, None for who may decide everywhere.
+    """
+    txn = _locked(instance_id)
+    run = TaskRun.objects.filter(
+        transaction=txn, task_id=task_id, status=RunStatus.WAITING, waits_for=WaitsFor.APPROVAL, answer__isnull=True
+    ).first()
+    if run is None:
+        message = _("no approval of %(id)s waits under the name %(task)s")
+        raise IllegalMove(message % {"id": instance_id, "task": task_id[:64]})
+    needed = _spec(txn, run=run).config.get("role")
+    if needed and roles is not None and needed not in roles:
+        raise IllegalMove(_("only members of %(role)s may decide this") % {"role": needed})
+    remark = _checked_remark(remark)
+    verbs.answer(run_id=run.pk, value=_decision(approve, actor=actor, remark=remark), waits_for=WaitsFor.APPROVAL)
+    _log(txn, event=LogEvent.ANSWERED, actor=actor, remark=remark, detail={"approved": approve}, run=run)
+    verbs.wake(txn)
+    return _committed(txn)
+
+
+def _decision(approve: bool, *, actor: str, remark: str) -> dict[str, object]:
+    if approve:
+        return {"ok": True, "output": {"approved_by": actor, "remark": remark}}
+    message = _("%(actor)s rejected it: %(remark)s") if remark else _("%(actor)s rejected it")
+    return {"ok": False, "code": "REJECTED", "message": message % {"actor": actor, "remark": remark}}
 
 
 @transaction.atomic

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from dist_task.errors import ExecutionError
-from dist_task.executors.base import Result
+from dist_task.executors.base import Ongoing, Result
+from dist_task.states import WaitsFor
 from flows.retry import RetryPolicy
 
 RETRYABLE = "retryable"
@@ -54,10 +55,18 @@ class Failed:
     failure: Failure
 
 
-Outcome = Succeeded | RetryAfter | Failed
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The attempt has not ended. `delay`: until it is looked at again; None where only somebody outside ends it."""
+
+    waits_for: str
+    delay: timedelta | None
 
 
-def decide(policy: RetryPolicy, *, attempt: int, result: Result | ExecutionError | WorkerLost) -> Outcome:
+Outcome = Succeeded | RetryAfter | Failed | Waiting
+
+
+def decide(policy: RetryPolicy, *, attempt: int, result: Result | Ongoing | ExecutionError | WorkerLost) -> Outcome:
     """`attempt` counts from 1 within the budget of attempts that are made by themselves.
 
     An unknown outcome is tried again (with the same idempotency key) by strategy `auto` only: `manual` and `no_retry`
@@ -65,6 +74,8 @@ def decide(policy: RetryPolicy, *, attempt: int, result: Result | ExecutionError
     """
     if isinstance(result, Result):
         return Succeeded(result.output)
+    if isinstance(result, Ongoing):
+        return Waiting(result.waits_for, delay=_until_looked_at(result, policy=policy))
     failure = failure_of(result)
     if failure.outcome == RETRYABLE and failure.code in policy.terminal_on:
         failure = replace(failure, outcome=TERMINAL)
@@ -75,6 +86,13 @@ def decide(policy: RetryPolicy, *, attempt: int, result: Result | ExecutionError
         return Failed(failure)
     floor = timedelta(seconds=result.retry_after_seconds) if isinstance(result, ExecutionError) else timedelta()
     return RetryAfter(max(delay, floor), failure)
+
+
+def _until_looked_at(ongoing: Ongoing, *, policy: RetryPolicy) -> timedelta | None:
+    seconds = ongoing.seconds
+    if seconds is None and ongoing.waits_for == WaitsFor.SERVICE:
+        seconds = policy.interval
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def failure_of(result: ExecutionError | WorkerLost) -> Failure:

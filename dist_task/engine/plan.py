@@ -10,21 +10,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from dist_task.states import SATISFIED_RUN, RunStatus, TransactionStatus
+from dist_task.states import SATISFIED_RUN, RunStatus, TransactionStatus, WaitsFor
 from flows.definition import FlowDefinition, TaskSpec
 
-IN_FLIGHT = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
-PENDING, FAILED = RunStatus.PENDING, RunStatus.FAILED
+PENDING, RUNNING, WAITING, FAILED = RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.FAILED
+FOREVER = float("inf")
 
 
 class RunState(NamedTuple):
-    """One task run as planning sees it. `due_at` is on the caller's clock and means something while pending."""
+    """One task run as planning sees it. `due_at` is on the caller's clock and means something while it is pending or
+    waiting; FOREVER where only somebody outside ends the wait."""
 
     task_id: str
     status: str
     attempt: int = 0
     budget: int = 1
     due_at: float = 0.0
+    waits_for: str = ""
 
 
 class Start(NamedTuple):
@@ -41,6 +43,12 @@ class Wait(NamedTuple):
     until: float
 
 
+class Elapse(NamedTuple):
+    """A wait is over: the time has come, an answer came, or none came in time."""
+
+    task_id: str
+
+
 class Finish(NamedTuple):
     status: str
 
@@ -55,7 +63,7 @@ class Compensated(NamedTuple):
     outcome: str
 
 
-Move = Start | Wait | Finish | Compensate | Compensated
+Move = Start | Elapse | Wait | Finish | Compensate | Compensated
 
 
 class Graph(Protocol):
@@ -94,6 +102,7 @@ class Progress:
     _unmet: dict[str, int] = field(default_factory=dict)
     _ready: dict[str, None] = field(default_factory=dict)
     _pending: dict[str, None] = field(default_factory=dict)
+    _waiting: dict[str, None] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _satisfied: set[str] = field(default_factory=set)
 
@@ -126,9 +135,12 @@ class Progress:
         self.runs[task_id] = run
         self._ready.pop(task_id, None)
         self._pending.pop(task_id, None)
+        self._waiting.pop(task_id, None)
         self._running.discard(task_id)
-        if run.status in IN_FLIGHT:
+        if run.status == RUNNING:
             self._running.add(task_id)
+        elif run.status == WAITING:
+            self._waiting[task_id] = None
         elif run.status == PENDING:
             self._pending[task_id] = None
         elif self._satisfies(run) and task_id not in self._satisfied:
@@ -140,16 +152,20 @@ class Progress:
             return [] if self._running else [Finish(TransactionStatus.CANCELLED)]
         starts: list[Move] = [self._first_start(task_id) for task_id in self._ready]
         starts += [self._next_start(task_id) for task_id in self._pending if self.runs[task_id].due_at <= now]
+        if self._waiting:
+            starts += [self._wait_over(task_id) for task_id in self._waiting if self.runs[task_id].due_at <= now]
         if starts or self._running:
             return starts
-        if self._pending:
-            return [Wait(min(self.runs[task_id].due_at for task_id in self._pending))]
+        if (next_due_at := self.next_due_at) is not None:
+            return [Wait(next_due_at)]
         return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
 
     @property
     def next_due_at(self) -> float | None:
-        """When the earliest pending run may start, also while others are in flight."""
-        return min(self.runs[task_id].due_at for task_id in self._pending) if self._pending else None
+        """When the earliest pending run may start or wait is over, also while others are in flight."""
+        if not self._pending and not self._waiting:
+            return None
+        return min(self.runs[task_id].due_at for task_id in (*self._pending, *self._waiting))
 
     def _satisfies(self, run: RunState) -> bool:
         failed_optional = run.status == FAILED and self.graph.tasks[run.task_id].optional
@@ -179,6 +195,13 @@ class Progress:
 
     def _first_start(self, task_id: str) -> Start:
         return Start(task_id, attempt=1, budget=self.graph.tasks[task_id].retry.tries)
+
+    def _wait_over(self, task_id: str) -> Move:
+        """A service that said that it is at it is asked again, in the same attempt."""
+        run = self.runs[task_id]
+        if run.waits_for == WaitsFor.SERVICE:
+            return Start(task_id, attempt=run.attempt, budget=run.budget)
+        return Elapse(task_id)
 
     def _next_start(self, task_id: str) -> Start:
         run = self.runs[task_id]

@@ -44,7 +44,7 @@ class TaskCall:
         key = self.idempotency_key
         trace_id = blake2b(self.instance_id.encode(), digest_size=16).hexdigest()
         span_id = blake2b(f"{key}|{self.attempt}".encode(), digest_size=8).hexdigest()
-        return {
+        told = {
             "Idempotency-Key": key,
             "X-Dist-Task-Instance": self.instance_id,
             "X-Dist-Task-Task": self.task_id,
@@ -52,6 +52,9 @@ class TaskCall:
             "X-Dist-Task-Attempt": str(self.attempt),
             "traceparent": f"00-{trace_id}-{span_id}-01",
         }
+        if self.item >= 0:
+            told["X-Dist-Task-Item"] = str(self.item)
+        return told
 
 
 def name_based_uuid(namespace: uuid.UUID, name: str) -> str:
@@ -66,6 +69,19 @@ class Result:
     """A definite success. `request` and `response` go to the log and are masked and capped already."""
 
     output: Any = None
+    request: dict[str, Any] | None = field(default=None)
+    response: dict[str, Any] | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ongoing:
+    """The work goes on without the worker. `waits_for` is a WaitsFor: what ends the wait, in `seconds` at the latest.
+
+    A service that is to be asked again gives the seconds until then, or None for the interval of the task's retry.
+    """
+
+    waits_for: str
+    seconds: float | None = None
     request: dict[str, Any] | None = field(default=None)
     response: dict[str, Any] | None = field(default=None)
 
@@ -92,7 +108,7 @@ class Executor(Protocol):
     def target(self, config: Mapping[str, Any]) -> str:
         """What the cap per target counts: a host, a queue; empty when nothing outside is called."""
 
-    async def execute(self, call: TaskCall) -> Result:
+    async def execute(self, call: TaskCall) -> Result | Ongoing:
         """Raises `ExecutionError` for every failure that it understands."""
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ from typing import Any, Protocol
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 
-from .base import Executor, Result, TaskCall
+from .base import Executor, Ongoing, Result, TaskCall
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ CLOSE_SECONDS = 5.0
 class BlockingExecutor(Protocol):
     """An executor whose `execute` is a plain function; the other methods are those of `Executor`."""
 
-    def execute(self, call: TaskCall) -> Result:
+    def execute(self, call: TaskCall) -> Result | Ongoing:
         """Raises `ExecutionError` for every failure that it understands."""
 
     def close(self) -> None:
         """Gives back connections when the worker ends."""
 
 
-async def execute(executor: Executor | BlockingExecutor, call: TaskCall) -> Result:
+async def execute(executor: Executor | BlockingExecutor, call: TaskCall) -> Result | Ongoing:
     """One attempt; what the executor raises is passed on.
 
     A coroutine is awaited as it is, its deadline is the caller's. A blocking one must not be cancelled for its
@@ -90,8 +90,8 @@ async def close(executor: Executor | BlockingExecutor) -> None:
         await threads().run(("close", id(executor)), executor.close, seconds=CLOSE_SECONDS)
 
 
-def as_result(found: object) -> Result:
-    if isinstance(found, Result):
+def as_result(found: object) -> Result | Ongoing:
+    if isinstance(found, Result | Ongoing):
         return found
     message = f"the executor returned {type(found).__name__} instead of a Result"
     raise ExecutionError(message, code="EXECUTOR_ERROR", unknown=True)

@@ -15,7 +15,8 @@ ENDED = f"""(SELECT transaction_id, task_id, op, item, count(*) AS n, count(DIST
         max(attempt) AS last, count(*) FILTER (WHERE event = 'succeeded') AS successes
     FROM dist_task_executionlog WHERE event IN {ATTEMPT_EVENTS} GROUP BY 1, 2, 3, 4)"""
 OF_RUN = "{0}.transaction_id = r.transaction_id AND {0}.task_id = r.task_id AND {0}.op = r.op AND {0}.item = r.item"
-ENDED_OF_RUN = "(r.attempt - CASE r.status WHEN 'running' THEN 1 ELSE 0 END)"
+ENDED_OF_RUN = """(r.attempt - CASE WHEN r.status IN ('running', 'waiting')
+    OR (r.status = 'cancelled' AND r.waits_for <> '') THEN 1 ELSE 0 END)"""
 RETRIED = """l.transaction_id = r.transaction_id AND l.event = 'retried' AND (l.task_id = r.task_id
       AND l.op = r.op
     OR (l.task_id = '' AND COALESCE(l.detail ->> 'op', 'action') = r.op
@@ -299,11 +300,13 @@ RULES = (
     Rule(
         18,
         name="no_limbo",
-        sentence="A transaction with something left to do has an owner that exists, or a time at which it is due.",
+        sentence="A transaction with something left to do has an owner that exists, a due time, or waits.",
         sql="""SELECT t.instance_id AS example FROM transactions_transaction t
             LEFT JOIN dist_task_worker w ON w.id = t.owner
             WHERE (t.completed_at IS NULL OR t.compensation = 'running')
-              AND w.id IS NULL AND (t.owner IS NOT NULL OR t.wake_at IS NULL)""",
+              AND w.id IS NULL AND (t.owner IS NOT NULL OR (t.wake_at IS NULL AND NOT EXISTS (
+                SELECT FROM dist_task_taskrun r WHERE r.transaction_id = t.id AND r.status = 'waiting'
+                AND r.due_at IS NULL AND r.answer IS NULL)))""",
     ),
     Rule(
         18,

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
@@ -117,6 +118,21 @@ def test_what_undoing_would_do_is_said_before_it_is_done(sign_in: Callable[..., 
     txn.refresh_from_db()
     assert (txn.status, txn.compensation) == ("success", "running")
     assert b"Due for" in supervisor.get(reverse("admin:transactions_transaction_change", args=[txn.pk])).content
+
+
+@pytest.mark.parametrize(("action", "kept"), [("approve", True), ("reject", False)])
+def test_what_waits_for_an_approval_is_decided(root: Client, action: str, kept: bool) -> None:
+    task = {"id": "pay", "type": "approval"}
+    flow = register(name="asked", flow_type="t", definition={"tasks": [task]}, create_user="admin")
+    txn = rows.wait_one("g", flow=flow)
+    page = root.get(reverse("admin:transactions_transaction_change", args=[txn.pk])).content
+    assert b"It waits: pay for an approval." in page and b"Approve" in page
+
+    answer = root.post(reverse(TRANSACTIONS), confirmed(action, txn.pk, remark="so be it"))
+
+    assert b"decided: pay" in answer.content
+    assert TaskRun.objects.get(transaction=txn).answer["ok"] is kept
+    assert txn.log.latest("id").actor == "root"
 
 
 def test_an_operator_is_not_offered_to_undo(sign_in: Callable[..., Client], flow: Flow) -> None:

@@ -80,6 +80,8 @@ ACTIONS = {
     "batch": ("POST", "/api/v1/transactions/batch"),
     "retry": ("POST", "/api/v1/transactions/i1/retry"),
     "cancel": ("POST", "/api/v1/transactions/i1/cancel"),
+    "approve": ("POST", "/api/v1/transactions/i1/approve"),
+    "reject": ("POST", "/api/v1/transactions/i1/reject"),
     "compensate": ("POST", "/api/v1/transactions/i1/compensate"),
     "handle": ("POST", "/api/v1/exceptions/1/handle"),
     "retry exception": ("POST", "/api/v1/exceptions/1/retry"),
@@ -91,7 +93,7 @@ ACTIONS = {
 }
 VIEW = {"view", "figures", "schema"}
 START = {"start", "batch"}
-OPERATE = {"retry", "cancel", "handle", "retry exception"}
+OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception"}
 SUPERVISE = {"compensate"}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dist_task.engine.plan import Finish, Progress, RunState, Start, Wait, plan
+from dist_task.engine.plan import FOREVER, Elapse, Finish, Progress, RunState, Start, Wait, plan
 from flows.definition import FlowDefinition
 
 
@@ -45,7 +45,12 @@ def run(task_id: str, status: str, *, attempt: int = 1, budget: int = 1, due_at:
         ([run("a", "pending", due_at=10.0)], [Wait(10.0)]),
         ([run("a", "pending", due_at=5.0)], [Start("a", attempt=2, budget=2)]),
         ([run("a", "pending", due_at=5.0, attempt=2, budget=7)], [Start("a", attempt=3, budget=7)]),
-        ([run("a", "waiting")], []),
+        ([run("a", "waiting", due_at=FOREVER)], [Wait(FOREVER)]),
+        ([run("a", "waiting", due_at=9.0)], [Wait(9.0)]),
+        ([run("a", "waiting", due_at=5.0)], [Elapse("a")]),
+        ([run("a", "waiting", due_at=5.0)._replace(waits_for="service")], [Start("a", attempt=1, budget=1)]),
+        ([run("a", "success"), run("b", "waiting", due_at=FOREVER), run("c", "running")], []),
+        ([run("a", "success"), run("b", "waiting", due_at=9.0), run("c", "pending", due_at=7.0)], [Wait(7.0)]),
     ],
 )
 def test_the_next_moves_of_a_diamond(runs: list[RunState], expected: list[object]) -> None:

@@ -24,7 +24,10 @@ from .counts import COLUMN_OF_STATUS
 
 
 class Ended(NamedTuple):
-    """An attempt that ended. `status` is success, failed, or pending with `delay_seconds` until the next attempt."""
+    """An attempt that ended. `status` is success, failed, or pending with `delay_seconds` until the next attempt.
+
+    Or one that has not: `waiting`, with `waits_for`, and `delay_seconds` until it waits no longer.
+    """
 
     task_id: str
     attempt: int
@@ -34,6 +37,7 @@ class Ended(NamedTuple):
     item: int = -1
     output: Any = None
     delay_seconds: float | None = None
+    waits_for: str = ""
     error_code: str = ""
     error_message: str = ""
     outcome: str = ""
@@ -46,7 +50,7 @@ class Ended(NamedTuple):
     @property
     def is_eventful(self) -> bool:
         """It opens, repeats or closes an exception."""
-        return self.status != RunStatus.SUCCESS or self.attempt > 1
+        return self.status not in (RunStatus.SUCCESS, RunStatus.WAITING) or self.attempt > 1
 
 
 class Begun(NamedTuple):
@@ -232,6 +236,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
     if ended.status != RunStatus.SUCCESS:
         row |= {
             "delay": ended.delay_seconds,
+            "waits_for": ended.waits_for or None,
             "error_code": _fragment(ended.error_code[:100]),
             "error_message": _fragment(ended.error_message),
             "outcome": ended.outcome,

@@ -62,7 +62,8 @@ a fresh transaction begins with, and `most`, how many transactions may begin so 
 RUNS = """
     SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
            COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
-           CASE WHEN status IN ('pending', 'running') THEN input END, begun_by, error_code, maybe_executed
+           CASE WHEN status IN ('pending', 'running', 'waiting') THEN input END, begun_by, error_code, maybe_executed,
+           due_at IS NULL, waits_for, answer
     FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
 """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
@@ -98,6 +99,9 @@ class StoredRun(NamedTuple):
     begun_by: int | None  # the worker that began the last attempt
     error_code: str
     maybe_executed: bool
+    is_never_due: bool
+    waits_for: str  # a WaitsFor, while it waits
+    answer: dict[str, Any] | None  # see verbs.answer
 
 
 class Harvest(NamedTuple):

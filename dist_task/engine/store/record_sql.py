@@ -69,17 +69,22 @@ ENDED_AND_LOGGED = """
             UPDATE dist_task_taskrun r
             SET status = CASE WHEN e.status = 'pending' AND r.attempt >= r.attempt_budget THEN 'failed'
                     ELSE e.status END,
-                output = e.output, error_code = COALESCE(e.error_code, ''),
+                output = e.output, waits_for = COALESCE(e.waits_for, ''),
+                answer = CASE WHEN e.status = 'waiting' THEN r.answer END, error_code = COALESCE(e.error_code, ''),
                 error_message = COALESCE(e.error_message, ''),
                 maybe_executed = r.maybe_executed OR COALESCE(e.maybe_executed, false),
-                due_at = clock_timestamp() + e.delay * interval '1 second',
-                finished_at = CASE WHEN e.status <> 'pending' OR r.attempt >= r.attempt_budget
+                due_at = CASE WHEN e.status = 'waiting' AND r.answer IS NOT NULL THEN clock_timestamp()
+                    ELSE clock_timestamp() + e.delay * interval '1 second' END,
+                finished_at = CASE WHEN e.status NOT IN ('pending', 'waiting')
+                      OR (e.status = 'pending' AND r.attempt >= r.attempt_budget)
                     THEN GREATEST(statement_timestamp(), r.started_at) END
             FROM jsonb_to_recordset(ends) AS e(n int, transaction_id bigint, task_id text, op text, item int,
-                attempt int, status text, event text, output jsonb, delay float8, error_code text, error_message text,
+                attempt int, status text, event text, output jsonb, delay float8, waits_for text, error_code text,
+                error_message text,
                 outcome text, fingerprint text, task_name text, maybe_executed boolean, request jsonb, response jsonb)
             WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
-              AND e.transaction_id = ANY(mine) AND (r.attempt = e.attempt AND r.status = 'running' OR unfenced)
+              AND e.transaction_id = ANY(mine)
+              AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)
             RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, e.*
         ), logged AS (
             INSERT INTO dist_task_executionlog
@@ -98,7 +103,8 @@ EXCEPTIONS = """, opened AS (
             SELECT ended.transaction_id, run_id, t.flow_id, task_id, op, item, task_name,
                    CASE became WHEN 'pending' THEN 'retrying' ELSE 'open' END, COALESCE(error_code, ''),
                    COALESCE(error_message, ''), outcome, fingerprint, CASE became WHEN 'pending' THEN due_at END
-            FROM ended JOIN transactions_transaction t ON t.id = ended.transaction_id WHERE became <> 'success'
+            FROM ended JOIN transactions_transaction t ON t.id = ended.transaction_id
+            WHERE became NOT IN ('success', 'waiting')
             ON CONFLICT (run_id) WHERE NOT (status = 'handled') DO UPDATE
             SET status = EXCLUDED.status, error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
                 outcome = EXCLUDED.outcome, fingerprint = EXCLUDED.fingerprint,
@@ -146,7 +152,8 @@ BEGIN = """
             ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
             SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget,
                 due_at = NULL, started_at = EXCLUDED.started_at, begun_by = EXCLUDED.begun_by
-            WHERE r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1
+            WHERE (r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1)
+               OR (r.status = 'waiting' AND r.attempt = EXCLUDED.attempt)
             RETURNING r.transaction_id
         ) SELECT array_agg(transaction_id) INTO begun FROM marked;
     END IF;

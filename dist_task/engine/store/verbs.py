@@ -55,6 +55,18 @@ def give_up_run(*, run_id: int) -> None:
     )
 
 
+def answer(*, run_id: int, value: dict[str, Any], waits_for: str) -> bool:
+    """Keeps what came from outside for the worker that takes it up; False when somebody answered first, or it is over.
+
+    `value`: `ok`, and `output` or `code` and `message`.
+    """
+    return bool(
+        TaskRun.objects.filter(pk=run_id, status=RunStatus.WAITING, waits_for=waits_for, answer__isnull=True).update(
+            answer=value, due_at=Now()
+        )
+    )
+
+
 def wake(transaction: Transaction, *, due_at: datetime | None = None) -> None:
     """Makes the transaction due at `due_at` (default: now) at the latest, and its owner plan again.
 
