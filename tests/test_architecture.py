@@ -25,7 +25,7 @@ BASE = {
 }
 PURE = {
     "dist_task": r"(engine/(plan|outcome|compensate)|executors/.*)",
-    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling)",
+    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)",
 }
 ENGINE = r"(engine/.*|invariants.*)"
 
