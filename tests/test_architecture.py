@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +117,24 @@ def test_nobody_but_its_own_interface_and_the_consoles_imports_stats() -> None:
     importing = {source for source, target in EDGES if target.startswith("stats.") and not source.startswith("stats.")}
 
     assert {source for source in importing if layer_of(source) < 4} == set()
+
+
+@pytest.mark.parametrize("package", ["barrier"])
+def test_what_other_services_run_and_the_service_know_nothing_of_each_other(package: str) -> None:
+    home = f"dist_task.{package}"
+    ends = [(source.startswith(home), target.startswith(home)) for source, target in EDGES]
+
+    assert (True, True) in ends
+    assert {(True, False), (False, True)} & set(ends) == set()
+
+
+@pytest.mark.parametrize("package", ["barrier"])
+def test_what_other_services_run_needs_the_standard_library_only(package: str) -> None:
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import dist_task.{package}"
+
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 STATUS_WRITES = (
