@@ -119,7 +119,7 @@ def test_nobody_but_its_own_interface_and_the_consoles_imports_stats() -> None:
     assert {source for source in importing if layer_of(source) < 4} == set()
 
 
-@pytest.mark.parametrize("package", ["barrier"])
+@pytest.mark.parametrize("package", ["barrier", "client"])
 def test_what_other_services_run_and_the_service_know_nothing_of_each_other(package: str) -> None:
     home = f"dist_task.{package}"
     ends = [(source.startswith(home), target.startswith(home)) for source, target in EDGES]
@@ -128,7 +128,7 @@ def test_what_other_services_run_and_the_service_know_nothing_of_each_other(pack
     assert {(True, False), (False, True)} & set(ends) == set()
 
 
-@pytest.mark.parametrize("package", ["barrier"])
+@pytest.mark.parametrize("package", ["barrier", "client"])
 def test_what_other_services_run_needs_the_standard_library_only(package: str) -> None:
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import dist_task.{package}"
 
