@@ -14,6 +14,7 @@ import orjson
 from django.utils.translation import gettext_noop as _
 
 from dist_task.problems import Problem, Problems
+from dist_task.redaction import MASKED, REDACTOR
 
 MOST_DEPTH = 200  # of what is stored
 MOST_REQUEST_DEPTH = 50  # of what a request may bring
@@ -249,7 +250,6 @@ def _text_of(value: Any) -> str:
 
 # -- for logs --
 
-MASKED = "***"
 _SECRET = re.compile(r"authorization|password|passwd|token|secret|api[_-]?key|cookie|credential|private[_-]?key", re.I)
 # The same in text of lower case, by its first letters: that is ten times as fast as ignoring the case. And \\u and @.
 _HINT = re.compile(
@@ -266,7 +266,7 @@ def for_log(value: Any, *, text: bytes, limit: int) -> Any:
     """The value masked, then capped. `text` is the JSON that it was read from or is sent as.
 
     Most texts are short and hold nothing that could be a secret: one search over them spares walking the value. An
-    escape might hide a key's name from that search.
+    escape might hide a key's name from that search. What is not cut is rid of resolved secrets when it becomes a row.
     """
     if len(text) <= limit and not _may_hold_secret(text):
         return value
@@ -282,7 +282,17 @@ def _may_hold_secret(text: bytes) -> bool:
 
 def mask(value: Any) -> Any:
     """The value without what looks like a secret, by its key or its place in a URL. Comes before any cut."""
-    return _mask(value, depth=1)
+    return _mask(redact(value) if REDACTOR.is_needed else value, depth=1)
+
+
+def redact(value: Any) -> Any:
+    """The value without what this process has resolved as a secret, wherever it stands. Comes before any cut."""
+    return _redact(value, depth=1) if REDACTOR.finds(value) else value
+
+
+def looks_secret(key: str) -> bool:
+    """Whether what stands under such a key is to be masked."""
+    return _SECRET.search(key) is not None
 
 
 def capped(value: Any, *, limit: int) -> Any:
@@ -300,6 +310,26 @@ def _mask(value: Any, *, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {key: _mask_member(key, child, depth=depth + 1) for key, child in value.items()}
     return [_mask(child, depth=depth + 1) for child in value]
+
+
+def _redact(value: Any, *, depth: int) -> Any:
+    if isinstance(value, str):
+        return REDACTOR.text(value)
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _redact_container(value, depth=depth) if depth <= MOST_DEPTH else CUT_DEPTH
+    if value is None or isinstance(value, bool):
+        return value
+    text = _text_of(value)
+    return value if REDACTOR.text(text) == text else REDACTOR.text(text)
+
+
+def _redact_container(value: Any, *, depth: int) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            REDACTOR.text(key) if isinstance(key, str) else key: _redact(child, depth=depth + 1)
+            for key, child in value.items()
+        }
+    return [_redact(child, depth=depth + 1) for child in value]
 
 
 def _mask_member(key: Any, value: Any, *, depth: int) -> Any:

@@ -22,7 +22,8 @@ SOURCES = sorted(
 LAYERS = ("base", "pure", "models", "engine", "interface")
 
 BASE = {
-    "dist_task": r"(__init__|errors|conf|states|problems|payload|database|failpoints|garbage)",
+    "dist_task": r"(__init__|errors|conf|states|problems|payload|database|failpoints|garbage"
+    r"|redaction|sealing|given_secrets)",
     "flows": r"(__init__|apps)",
 }
 PURE = {
@@ -40,7 +41,10 @@ def layer_of(module: str) -> int:
         return 0
     if re.fullmatch(PURE.get(app, "-"), name):
         return 1
-    if name in ("models", "registry_rows", "register") or (app, name) == ("flows", "shipped"):
+    if name in ("models", "registry_rows", "register", "connection_rows", "secret_rows") or (app, name) == (
+        "flows",
+        "shipped",
+    ):
         return 2
     if app == "dist_task" and re.fullmatch(ENGINE, name):
         return 3

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dist_task.errors import ExecutionError
 from dist_task.executors.base import Ongoing, Result
 from dist_task.models import LogEvent
+from dist_task.payload import redact
+from dist_task.redaction import REDACTOR
 from dist_task.states import Op, RunStatus, WaitsFor
 
 from . import outcome as outcomes
@@ -21,6 +24,8 @@ UNSTORABLE = "UNSTORABLE"
 
 def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str) -> Ended:
     """Decides what the result means. `run` is the attempt as it was in flight."""
+    if REDACTOR.is_needed:
+        result = _redacted(result)
     policy = step.spec.retry
     outcome = outcomes.decide(policy, attempt=run.attempt - (run.budget - policy.tries), result=result)
     request, response = (None, None) if isinstance(result, outcomes.WorkerLost) else (result.request, result.response)
@@ -49,6 +54,34 @@ def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str)
         )
     row = _failed(run, op=op, step=step, outcome=outcome, flow_name=flow_name)
     return row._replace(event=_event(result, failure=outcome.failure), request=request, response=response)
+
+
+def _redacted(result: Ending) -> Ending:
+    """Services echo credentials, and drivers tell of them in their errors: none of that becomes a row."""
+    if isinstance(result, Result):
+        return replace(
+            result,
+            output=redact(result.output),
+            request=redact(result.request),
+            response=redact(result.response),
+        )
+    if isinstance(result, Ongoing):
+        return replace(result, request=redact(result.request), response=redact(result.response))
+    if isinstance(result, outcomes.WorkerLost):
+        return outcomes.WorkerLost(redact(result.message))
+    return redacted_error(result)
+
+
+def redacted_error(error: ExecutionError) -> ExecutionError:
+    return ExecutionError(
+        redact(str(error)),
+        code=redact(error.code),
+        permanent=error.permanent,
+        unknown=error.unknown,
+        retry_after_seconds=error.retry_after_seconds,
+        request=redact(error.request),
+        response=redact(error.response),
+    )
 
 
 def _failed(
