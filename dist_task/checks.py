@@ -9,10 +9,12 @@ import os
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
 
 from dist_task import failpoints
 from dist_task.profiles import is_open_to_all, is_weak_key
+from dist_task.sealing import bad_keys
 
 
 @register(Tags.security)
@@ -40,3 +42,32 @@ def check_failpoints(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     hint = f"Unset the environment variable {failpoints.VARIABLE}: only tests set it."
     return [Error("Failpoints are switched on.", hint=hint, id="dist_task.E004")]
+
+
+@register(Tags.security)
+def check_secrets_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E005: what is no key opens nothing."""
+    hint = "A key is 32 random bytes in URL-safe base64: `manage.py rotate_secrets --new-key` prints one."
+    return [
+        Error(f"Key {place} of DIST_TASK_SECRETS_KEYS is no key.", hint=hint, id="dist_task.E005")
+        for place in bad_keys()
+    ]
+
+
+@register(Tags.database)
+def check_stored_secrets(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W001: secrets are stored that this process cannot read. Asked by `migrate` and `check --database default`."""
+    if "default" not in (databases or ()):
+        return []
+    from flows.secret_rows import unreadable
+
+    if "flows_secret" not in connections["default"].introspection.table_names():
+        return []
+    names = unreadable()
+    if not names:
+        return []
+    hint = (
+        "Give this process the keys they were sealed with (DIST_TASK_SECRETS_KEYS), or set them again in the console."
+    )
+    text = f"{len(names)} stored secrets cannot be read: {', '.join(names[:10])}."
+    return [Warning(text, hint=hint, id="dist_task.W001")]

@@ -38,6 +38,8 @@ class Conf:
     ALLOWED_HOSTS_OUT: tuple[str, ...] = field(default=())
     ALLOW_PRIVATE_TARGETS: bool = False
     CONNECTIONS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    SECRETS_DIR: str = ""
+    SECRETS_KEYS: tuple[str, ...] = field(default=(), repr=False)
     ANONYMOUS_API: bool = False
     READY_OLDEST_DUE_SECONDS: float = 60.0
     TOKEN_DAYS: int = 90

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,22 +26,41 @@ PRODUCTION = PROFILE == "production"
 DATA_DIR = Path(env.str("DIST_TASK_DATA", default=str(BASE_DIR / "var"))).resolve()
 
 
-def development_key() -> str:
+def development_key(name: str, *, fresh: str) -> str:
     """A random key of this data folder, kept in a 0600 file: a default that is in the source is no secret."""
-    path = DATA_DIR / "secret_key"
+    path = DATA_DIR / name
     if not path.exists():
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"secret_key.{os.getpid()}")
+        draft = path.with_name(f"{name}.{os.getpid()}")
         draft.touch(mode=0o600)
-        draft.write_text("development-" + secrets.token_urlsafe(48))
-        if not path.exists():
-            draft.replace(path)
-        else:
+        draft.write_text(fresh)
+        try:
+            os.link(draft, path)  # unlike a rename it never replaces the key that another process made just now
+        except FileExistsError:
+            pass
+        finally:
             draft.unlink()
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="" if PRODUCTION else development_key())
+def secrets_keys() -> tuple[str, ...]:
+    """What seals stored secrets, the newest first: of a variable, of a file, or of the data folder."""
+    if given := env.list("DIST_TASK_SECRETS_KEYS", default=[]):
+        return tuple(given)
+    if path := env.str("DIST_TASK_SECRETS_KEYS_FILE", default=""):
+        try:
+            return tuple(Path(path).read_text().split())
+        except OSError as error:
+            raise ImproperlyConfigured(f"DIST_TASK_SECRETS_KEYS_FILE cannot be read: {error}") from error
+    if PRODUCTION:
+        return ()
+    return (development_key("secrets_key", fresh=urlsafe_b64encode(secrets.token_bytes(32)).decode()),)
+
+
+SECRET_KEY = env.str(
+    "SECRET_KEY",
+    default="" if PRODUCTION else development_key("secret_key", fresh="development-" + secrets.token_urlsafe(48)),
+)
 DEBUG = False
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -163,6 +183,8 @@ DIST_TASK = {
     "MAX_BODY_BYTES": env.int("MAX_BODY_BYTES", default=1_048_576),
     "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
     "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
+    "SECRETS_DIR": env.str("DIST_TASK_SECRETS_DIR", default=""),
+    "SECRETS_KEYS": secrets_keys(),
     "STOP_GRACE_SECONDS": env.float("STOP_GRACE_SECONDS", default=30.0 if PRODUCTION else 5.0),
     "LEASE_SECONDS": env.float("LEASE_SECONDS", default=15.0),
     "DRAIN_SECONDS": env.float("DRAIN_SECONDS", default=600.0),

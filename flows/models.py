@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -77,6 +78,59 @@ class TaskDefinition(models.Model):
     class Meta:
         verbose_name = _("task definition")
         verbose_name_plural = _("task definitions")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Connection(models.Model):
+    """Where tasks may go, under a name that flows write. Its secrets are named in it, never held."""
+
+    name = models.CharField(
+        _("name"),
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9_][A-Za-z0-9_-]*\Z", _("Letters, digits, _ and - only."))],
+        help_text=_("What flows write. Letters, digits, _ and -."),
+    )
+    kind = models.CharField(_("type"), max_length=32, help_text=_("The type of the tasks that use it."))
+    config = models.JSONField(_("configuration"), default=dict)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("Switched off, its tasks fail and are tried again by their policies.")
+    )
+    created_at = models.DateTimeField(_("created at"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("updated at"), db_default=Now(), editable=False)
+    updated_by = models.CharField(_("updated by"), max_length=150, blank=True, default="", editable=False)
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Secret(models.Model):
+    """A credential, sealed (see `dist_task.sealing`). Nobody is shown its value again."""
+
+    name = models.CharField(
+        _("name"),
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[A-Za-z_][A-Za-z0-9_]*\Z", _("Letters, digits and _ only, no digit first."))],
+        help_text=_("What ${secrets.NAME} names. Letters, digits and _."),
+    )
+    sealed = models.TextField(editable=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("set at"), db_default=Now(), editable=False)
+    updated_by = models.CharField(_("set by"), max_length=150, blank=True, default="", editable=False)
+
+    class Meta:
+        verbose_name = _("secret")
+        verbose_name_plural = _("secrets")
         ordering = ("name",)
 
     def __str__(self) -> str:
