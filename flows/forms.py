@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dist_task.executors.base import executors
 from dist_task.payload import CONTROL, check_strict
+from flows.connection_rows import learn_connections
 from flows.definition import InvalidDefinition
 from flows.fields import parse_fields
 from flows.models import Flow, TaskDefinition
@@ -128,6 +129,7 @@ class TaskDefinitionForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         if "config" in values and "type" in values:
+            learn_connections()
             for problem in default_problems(values["type"], values["config"]):
                 self.add_error("config", problem)
         return values

@@ -8,6 +8,7 @@ from typing import Any
 
 from dist_task.executors.base import executors
 
+from .connection_rows import learn_connections
 from .definition import FlowDefinition
 from .fields import parse_fields
 from .models import Flow, TaskDefinition
@@ -45,6 +46,7 @@ def registered(pinned: Snapshot) -> Mapping[str, RegisteredTask]:
 
 def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefinition:
     """Raises InvalidDefinition with every problem."""
+    learn_connections()
     kinds = {kind: executor.check_config for kind, executor in executors().items()}
     return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys())
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.utils.translation import gettext_noop as _
 
+from dist_task.executors.secrets import Place, places
 from dist_task.problems import Problem, Problems, child_path, shown
 from flows.fields import Field
 from flows.graph import Ancestry
@@ -42,7 +43,7 @@ TASK_KEYS = frozenset(
 )
 LATER_TASK_KEYS = frozenset(("when", "foreach", "max_parallel", "total_timeout"))
 COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "retry"))
-INPUT_ROOTS = frozenset(("params", "tasks", "instance_id"))
+INPUT_ROOTS = frozenset(("params", "tasks", "instance_id", "secrets"))
 CONFIG_ROOTS = INPUT_ROOTS | {"input"}
 UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
@@ -56,6 +57,7 @@ TYPE_OF_KEYS = (
     ("mq", ("topic",)),
     ("http", ("url",)),
     ("db", ("operation", "table")),
+    ("http", ("connection", "path")),
 )
 
 Registry = Mapping[str, RegisteredTask]
@@ -82,6 +84,7 @@ class TaskSpec:
     inputs: tuple[Field, ...]
     config_template: Template = NO_TEMPLATE
     input: Template | None = None  # in place of the transaction's params
+    secret_places: tuple[Place, ...] = ()  # of what it is given: where the definition itself names secrets
     compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
 
     @property
@@ -177,6 +180,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         timeout_seconds=timeout_seconds,
         optional=block.flag("optional", default=False),
         inputs=called.entry.inputs if called.entry else (),
+        secret_places=_secret_places(block, entry=called.entry),
         compensate=_read_compensation(
             block, task_id=task_id, name=name, type=called.type, timeout_seconds=timeout_seconds, known=known
         ),
@@ -222,6 +226,12 @@ def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
 
 
+def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Place, ...]:
+    """Of its own input, and of the defaults of input fields; what comes from elsewhere names no secret."""
+    defaults = {each.name: each.default for each in entry.inputs} if entry else {}
+    return places({**defaults, **block.member("input")} if "input" in block.data else defaults)
+
+
 def _read_timeout(block: Reader, *, default: float) -> float:
     return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
 
@@ -250,6 +260,7 @@ def _read_compensation(
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
         optional=False,
         inputs=(),
+        secret_places=_secret_places(undo, entry=None),
     )
 
 

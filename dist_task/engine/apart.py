@@ -23,6 +23,8 @@ from typing import Any
 
 from dist_task.errors import DistTaskError, ExecutionError
 from dist_task.executors.base import Ongoing, Result, TaskCall, executors
+from dist_task.executors.connections import CONNECTIONS
+from dist_task.executors.secrets import SECRETS
 from dist_task.executors.threads import MARGIN_SECONDS
 from dist_task.payload import dumps
 
@@ -280,8 +282,13 @@ def _request(kind: str, call: TaskCall) -> bytes:
     if executor is None:
         raise ExecutionError(f"no executor for tasks of type {kind}", code="NO_EXECUTOR", permanent=True)
     cls = type(executor)
-    values = {field.name: getattr(call, field.name) for field in fields(call)}
-    return dumps({"executor": f"{cls.__module__}:{cls.__qualname__}", "call": values}).encode()
+    request = {
+        "executor": f"{cls.__module__}:{cls.__qualname__}",
+        "call": {field.name: getattr(call, field.name) for field in fields(call)},
+        "connections": CONNECTIONS.told(),  # the child asks no database
+        "secrets": SECRETS.told(),
+    }
+    return dumps(request).encode()
 
 
 def _result(answer: dict[str, Any]) -> Result | Ongoing:

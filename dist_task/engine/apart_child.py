@@ -31,8 +31,11 @@ import django
 from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors.base import Ongoing, Result, TaskCall
+from dist_task.executors.connections import CONNECTIONS, Connection
+from dist_task.executors.secrets import SECRETS
 from dist_task.executors.threads import as_result
-from dist_task.payload import dumps
+from dist_task.payload import dumps, redact
+from dist_task.redaction import REDACTOR
 
 HEADER = struct.Struct(">I")
 MOST_FRAME_BYTES = 32 * 1_048_576
@@ -172,6 +175,8 @@ class Attempts:
 
     async def _attempt(self, request: dict[str, Any]) -> bytes:
         try:
+            CONNECTIONS.put(Connection(**each) for each in request["connections"])
+            SECRETS.put(**request["secrets"])
             executor = self._executor(request["executor"])
             result = await _execute(executor, TaskCall(**request["call"]))
             answer = _encoded(result)
@@ -241,6 +246,8 @@ def _encode(name: str, value: Result | Ongoing | ExecutionError, *, names: tuple
     found = {each: getattr(value, each) for each in names}
     if isinstance(value, ExecutionError):
         found["message"] = str(value)
+    if REDACTOR.is_needed:  # the worker does not know which secrets this process has resolved
+        found = redact(found)
     members = ",".join(f'"{each}":{dumps(field)}' for each, field in found.items())
     return f'{{"{name}":{{{members}}}}}'.encode()
 

@@ -17,6 +17,7 @@ from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors import threads
 from dist_task.executors.base import executors
+from dist_task.executors.connections import CONNECTIONS
 from dist_task.states import TransactionStatus
 from flows.registry_rows import parse_stored
 
@@ -27,6 +28,7 @@ from .desk import Attempt
 from .hand import Hand
 from .lease import LeaseKeeper
 from .loaded import LoadedFlow, Shelf, load
+from .registered import Registered
 from .slots import Slots
 from .store import batch, claims, counts, leases
 from .store.batch import Write, Written
@@ -63,7 +65,10 @@ class Drain:
 
     def __init__(self, *, cluster: str, should_stop: Callable[[], bool], on_tick: Callable[[int], None]) -> None:
         self.slots = Slots(
-            total=conf.SLOTS, per_target=conf.SLOTS_PER_TARGET, per_transaction=conf.SLOTS_PER_TRANSACTION
+            total=conf.SLOTS,
+            per_target=conf.SLOTS_PER_TARGET,
+            per_transaction=conf.SLOTS_PER_TRANSACTION,
+            caps=CONNECTIONS.caps,
         )
         self.apart = Apart()
         self._clerk = Clerk()
@@ -72,6 +77,7 @@ class Drain:
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
         self._hands: dict[int, Hand] = {}
         self._shelf = Shelf()
+        self._registered = Registered()
         self._given_up: set[Attempt] = set()
         self._wake = asyncio.Event()
         self._ticked_at = time.monotonic()
@@ -100,6 +106,7 @@ class Drain:
         self._keep(self._tick())
         self._keep(self._tidy())
         try:
+            await self._refresh()
             await self._work_until(time.monotonic() + conf.DRAIN_SECONDS)
             await self._hand_back()
         except asyncio.CancelledError:
@@ -211,6 +218,7 @@ class Drain:
         unknown = self._shelf.lacks(flow_ids)
         if not unknown:
             return
+        await self._refresh()  # a flow may name what was registered just before it
         found = await self._clerk.request(partial(claims.definitions, flow_ids=unknown))
         for flow_id, (text, pinned) in found.items():
             try:
@@ -305,6 +313,7 @@ class Drain:
             in_contact = time.monotonic() - self._lease.contact_since >= conf.LEASE_SECONDS
             if time.monotonic() < self._adopt_until:
                 self._shall_adopt = True
+            await self._refresh()
             tidy = partial(_tidy, worker_id=self.worker_id, may_rescue=in_contact)
             try:
                 rescued = await self._clerk.request(tidy, is_atomic=True)
@@ -313,6 +322,13 @@ class Drain:
             else:
                 if rescued:
                     self._wake_up()
+
+    async def _refresh(self) -> None:
+        """What is known of connections and secrets; where that fails, what was known before counts."""
+        try:
+            await self._clerk.request(self._registered.refresh)
+        except Unstorable as error:
+            logger.error("Connections and secrets could not be read: %s", error)
 
     async def _hand_back(self) -> None:
         """Nothing new starts; attempts in flight end within the grace, or are left to whoever comes next."""

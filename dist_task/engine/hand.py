@@ -314,6 +314,7 @@ class Hand:
             config=self._inputs.config(begun.task_id, given=given),
             input=given,
             timeout_seconds=spec.timeout_seconds,
+            secret_places=spec.secret_places,
         )
 
     def _end(self, run: plan.RunState, *, result: Ending) -> None:

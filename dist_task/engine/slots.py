@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,12 +17,14 @@ class Waiting(Protocol):
 class Slots:
     """A slow service fills its own cap and leaves the others free; a wide transaction leaves room for the rest.
 
-    Whoever is refused waits in line for its target; each slot that comes free lets one of them try again.
+    Whoever is refused waits in line for its target; each slot that comes free lets one of them try again. `caps`
+    are those of targets that have one of their own; they may change at any time.
     """
 
     total: int
     per_target: int
     per_transaction: int
+    caps: Mapping[str, int] = field(default_factory=dict)
     _used: int = 0
     _targets: Counter[str] = field(default_factory=Counter)
     _transactions: Counter[int] = field(default_factory=Counter)
@@ -45,7 +48,7 @@ class Slots:
     def room(self, target: str) -> int:
         """How many calls to this target may start now."""
         left = self.total - self._used
-        return min(left, self.per_target - self._targets[target]) if target else left
+        return min(left, self.caps.get(target, self.per_target) - self._targets[target]) if target else left
 
     def give_back(self, *, target: str, transaction_id: int) -> Waiting | None:
         """Returns who should try again now: the next in line for this target, else for any."""

@@ -16,13 +16,18 @@ from django.utils.module_loading import import_string
 
 from dist_task.conf import conf
 
+from .secrets import SECRETS, Place
+
 KEY_NAMESPACE = uuid.UUID("6b4f3d1e-6f0c-4c36-9d0e-0a8d0f5d7c11")
 ENTRY_POINTS = "dist_task.executors"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """One attempt, as an executor sees it. `timeout_seconds` is the total deadline of the attempt."""
+    """One attempt, as an executor sees it. `timeout_seconds` is the total deadline of the attempt.
+
+    `secret_places`: where in the input the definition names secrets, which are filled in for the call alone.
+    """
 
     instance_id: str
     task_id: str
@@ -32,6 +37,15 @@ class TaskCall:
     config: Mapping[str, Any]
     input: Mapping[str, Any]
     timeout_seconds: float
+    secret_places: tuple[Place, ...] = ()
+
+    @property
+    def filled_input(self) -> Mapping[str, Any]:
+        """Never to be logged or stored. Raises ExecutionError (NO_SECRET)."""
+        if not self.secret_places:
+            return self.input
+        filled: Mapping[str, Any] = SECRETS.fill_places(self.input, places=self.secret_places)
+        return filled
 
     @property
     def idempotency_key(self) -> str:
@@ -98,6 +112,9 @@ class Executor(Protocol):
     `fixed_keys`, where a class says it: the keys of its config that choose where a call goes or what it may touch. No
     template may stand there. In a `url` one may stand in path and query. `reachable`, where a class has it: what
     templates of other tasks look at, made of an output.
+
+    `check_connection`, where a class has it, makes its kind one that connections can be registered for: like
+    `check_config`, for the configuration of a connection (see `connections`).
     """
 
     kind: ClassVar[str]
@@ -106,7 +123,7 @@ class Executor(Protocol):
         """One sentence per problem, when a flow is posted; empty when the configuration is sound."""
 
     def target(self, config: Mapping[str, Any]) -> str:
-        """What the cap per target counts: a host, a queue; empty when nothing outside is called."""
+        """What the cap per target counts: a host, a connection's name; empty when nothing outside is called."""
 
     async def execute(self, call: TaskCall) -> Result | Ongoing:
         """Raises `ExecutionError` for every failure that it understands."""
