@@ -18,6 +18,7 @@ VIEW = frozenset(
     {
         "flows.view_flow",
         "flows.view_taskdefinition",
+        "flows.view_connection",
         "transactions.view_transaction",
         "dist_task.view_taskrun",
         "dist_task.view_executionlog",
@@ -44,6 +45,9 @@ WRITE_FLOWS = frozenset(
         "flows.delete_taskdefinition",
     }
 )
+SET_SECRETS = frozenset({f"flows.{verb}_secret" for verb in ("add", "change", "delete", "view")})
+CONNECT = frozenset({f"flows.{verb}_connection" for verb in ("add", "change", "delete")})
+"""Who registers a connection opens its host for all flows: that is not their authors' to do."""
 MANAGE_USERS = frozenset(
     {f"auth.{verb}_{model}" for verb in ("add", "change", "delete", "view") for model in ("user", "group")}
     | {f"knox.{verb}_authtoken" for verb in ("add", "change", "delete", "view")}
@@ -53,8 +57,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "submitter": VIEW | START,
     "operator": VIEW | START | OPERATE,
     "supervisor": VIEW | START | OPERATE | SUPERVISE,
-    "author": VIEW | WRITE_FLOWS,
-    "admin": VIEW | START | OPERATE | SUPERVISE | WRITE_FLOWS | MANAGE_USERS,
+    "author": VIEW | WRITE_FLOWS | SET_SECRETS,
+    "admin": VIEW | START | OPERATE | SUPERVISE | WRITE_FLOWS | SET_SECRETS | CONNECT | MANAGE_USERS,
 }
 LAST_APP = "exceptions_app"  # when its permissions exist, all others do
 

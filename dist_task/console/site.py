@@ -18,7 +18,13 @@ from django.utils.translation import gettext_lazy as _
 
 from exceptions_app.models import ExceptionRecord
 
-ADMIN_MODULES = ("dist_task.admin", "flows.admin", "transactions.admin", "exceptions_app.admin")
+ADMIN_MODULES = (
+    "dist_task.admin",
+    "flows.admin",
+    "flows.outside_admin",
+    "transactions.admin",
+    "exceptions_app.admin",
+)
 MOST_SHOWN = 999
 View = Callable[..., HttpResponse]
 
@@ -36,7 +42,11 @@ GROUPS = (
         _("Work"),
         ("exceptions_app.exceptionrecord", "transactions.transaction", "dist_task.executionlog"),
     ),
-    Group("definitions", _("Definitions"), ("flows.flow", "flows.taskdefinition")),
+    Group(
+        "definitions",
+        _("Definitions"),
+        ("flows.flow", "flows.taskdefinition", "flows.connection", "flows.secret"),
+    ),
     Group("system", _("System"), ("dist_task.worker",)),
     Group("access", _("Access"), ("auth.user", "auth.group")),
 )

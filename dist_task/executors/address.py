@@ -21,6 +21,10 @@ _UNSURE = re.compile("[\u00df\u03c2\u200c\u200d]")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _IN_PATH = "%/:@!$&'()*+,;=~"
 _IN_QUERY = _IN_PATH + "?"
+_METADATA = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
+"""Where clouds keep credentials of the machine, beside the link-local 169.254.169.254."""
 
 
 class ForbiddenAddress(OSError):
@@ -48,14 +52,17 @@ class Target:
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-@lru_cache(maxsize=1_000)
-def target_of(url: str) -> Target:
+def read_target(url: str) -> Target:
     """Raises ValueError for what cannot be called."""
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None or CONTROL.search(url):
         raise ValueError(url)
     port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     return Target(parts.scheme, _host(parts.hostname), port, parts.netloc, _request_target(parts))
+
+
+target_of = lru_cache(maxsize=1_000)(read_target)
+"""The same, remembered: never for a URL with a secret in it."""
 
 
 def _host(name: str) -> str:
@@ -112,11 +119,14 @@ def _is_allowed(netloc: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern.lower()) for name in names for pattern in patterns)
 
 
-def refuse_address(address: str) -> None:
-    """Raises ForbiddenAddress. Link-local (cloud metadata) always, private and loopback unless the settings allow."""
+def refuse_address(address: str, *, allows_private: bool = False) -> None:
+    """Raises ForbiddenAddress: for link-local and metadata addresses always, for private and loopback ones unless
+    the settings or this call (`allows_private`) allow them.
+    """
     found = ipaddress.ip_address(address.split("%")[0])
     ip = getattr(found, "ipv4_mapped", None) or found
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_loopback):
+    is_never_called = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA
+    if is_never_called or (ip.is_reserved and not ip.is_loopback):
         raise ForbiddenAddress(f"{ip} is an address that is never called")
-    if not ip.is_global and not conf.ALLOW_PRIVATE_TARGETS:
+    if not ip.is_global and not allows_private and not conf.ALLOW_PRIVATE_TARGETS:
         raise ForbiddenAddress(f"{ip} is a private address; this deployment calls public ones only")

@@ -24,6 +24,12 @@ def not_connected(where: str, reason: OSError | str, *, code: str = "CONNECTION_
     return ExecutionError(_("no connection to %(host)s: %(reason)s") % {"host": where, "reason": text}, code=code)
 
 
+def unusable_tls(reason: object) -> ExecutionError:
+    """Nothing was sent: certificates or keys of the connection cannot be used."""
+    message = _("the certificates of the connection cannot be used: %(reason)s") % {"reason": reason}
+    return ExecutionError(message, code="TLS_ERROR")
+
+
 def not_connected_in_time() -> ExecutionError:
     return ExecutionError(_("no connection within the time allowed"), code="CONNECT_TIMEOUT")
 

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any, ClassVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
-from dist_task.payload import body_of, for_log, loads_untrusted, mask
+from dist_task.payload import body_of, for_log, loads_untrusted, redact
+from dist_task.redaction import REDACTOR
 
-from .address import CONTROL, host_problem, target_of
 from .base import Result, TaskCall
+from .checks import METHODS, METHODS_WITH_BODY, header_problems, unknown_keys, url_problems
 from .connection import Answer
-from .outbound import OUTBOUND, Headers
+from .endpoint import ENDPOINTS, endpoint_problems, task_problems
+from .outbound import OUTBOUND
+from .outgoing import Outgoing, constant_headers, logged_request, names_secrets, with_query
 
-METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-METHODS = METHODS_WITH_BODY | {"GET", "DELETE"}
-KEYS = frozenset({"url", "method", "headers", "query", "retry_on_4xx"})
+KEYS = frozenset({"url", "connection", "path", "method", "headers", "query", "retry_on_4xx"})
 KEPT_HEADERS = tuple((name, name.lower().encode()) for name in ("Content-Type", "Location", "ETag", "X-Request-Id"))
 UNKNOWN_STATUSES = frozenset({502, 504})
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
-FORBIDDEN_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "idempotency-key",
-        "keep-alive",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "traceparent",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 
@@ -55,7 +36,7 @@ class HttpExecutor:
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
-        problems += url_problems(config.get("url"))
+        problems += task_problems(config) if "connection" in config else _address_problems(config)
         if config.get("method", "POST") not in METHODS:
             problems.append(_("method must be one of %(methods)s") % {"methods": ", ".join(sorted(METHODS))})
         problems += header_problems(config.get("headers", {}))
@@ -65,13 +46,18 @@ class HttpExecutor:
             problems.append(_("retry_on_4xx must be true or false"))
         return problems
 
+    def check_connection(self, config: Mapping[str, Any]) -> list[str]:
+        return endpoint_problems(config, kind=self.kind)
+
     def target(self, config: Mapping[str, Any]) -> str:
-        return urlsplit(str(config["url"])).netloc
+        return str(config["connection"]) if "connection" in config else urlsplit(str(config["url"])).netloc
 
     async def execute(self, call: TaskCall) -> Result:
+        if "connection" in call.config or call.secret_places or _names_secrets(call.config):
+            return await _execute_guarded(call)
         method = call.config.get("method", "POST")
-        url = _with_query(call.config["url"], query=call.config.get("query", {}))
-        body, content_type = _body(call, method=method)
+        url = with_query(call.config["url"], query=call.config.get("query", {}))
+        body, content_type = _body(call.input, method=method)
         configured = call.config.get("headers", {})
         constant = constant_headers(tuple(configured.items()), content_type=content_type)
         varying = call.headers
@@ -96,84 +82,45 @@ class HttpExecutor:
         await OUTBOUND.close()
 
 
-@lru_cache(maxsize=1_000)
-def constant_headers(configured: Headers, *, content_type: str) -> Headers:
-    """The configured headers, and ours that do not depend on the attempt: of the encoding ours counts."""
-    names = {name.lower() for name, _value in configured}
-    headers = [(name, value) for name, value in configured if name.lower() != "accept-encoding"]
-    headers.append(("Accept-Encoding", "identity"))
-    if content_type and "content-type" not in names:
-        headers.append(("Content-Type", content_type))
-    return tuple(headers)
+async def _execute_guarded(call: TaskCall) -> Result:
+    """Through a registered connection, or with secrets."""
+    config = call.config
+    method = config.get("method", "POST")
+    endpoint = ENDPOINTS.find(config["connection"], kind=HttpExecutor.kind) if "connection" in config else None
+    if endpoint is not None:
+        endpoint.refuse_method(method)
+    body, content_type = _body(call.filled_input, method=method)
+    outgoing = Outgoing(
+        method=method,
+        url=config["url"] if endpoint is None else endpoint.url_of(config.get("path", "")),
+        query=config.get("query", {}),
+        headers=config.get("headers", {}),
+        content_type=content_type,
+        value=call.input,
+        body=body,
+        endpoint=endpoint,
+    )
+    answer, request = await outgoing.send(call)
+    return result_of(answer, request=request, retry_on_4xx=config.get("retry_on_4xx", False))
 
 
-def unknown_keys(config: Mapping[str, Any], *, known: Iterable[str]) -> list[str]:
-    return [
-        _("unknown key %(key)s; known are %(known)s") % {"key": key, "known": ", ".join(sorted(known))}
-        for key in config
-        if key not in known
-    ]
+def _names_secrets(config: Mapping[str, Any]) -> bool:
+    return names_secrets(config["url"], headers=config.get("headers", {}), query=config.get("query", {}))
 
 
-def url_problems(url: object) -> list[str]:
-    if not isinstance(url, str) or not url:
-        return [_("url is required and must be a string")]
-    try:
-        parts = urlsplit(url)
-        _port = parts.port
-    except ValueError:
-        return [_("url is not a valid URL")]
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return [_("url must be absolute, like http://payment/deduct")]
-    if CONTROL.search(url) or parts.username is not None:
-        return [_("url must not hold blanks, control characters or a user name")]
-    try:
-        target_of(url)
-    except ValueError:
-        return [_("url is not a valid URL")]
-    problem = host_problem(url)
-    return [problem] if problem else []
-
-
-def header_problems(headers: object) -> list[str]:
-    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        return [_("headers must be an object of strings")]
-    problems = []
-    for name, value in headers.items():
-        if not TOKEN.fullmatch(name) or name.lower() in FORBIDDEN_HEADERS or name.lower().startswith("x-dist-task"):
-            problems.append(_("the header %(name)s may not be set") % {"name": ascii(name)[:80]})
-        elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-            problems.append(_("the value of the header %(name)s has control characters") % {"name": name})
+def _address_problems(config: Mapping[str, Any]) -> list[str]:
+    problems = url_problems(config.get("url"))
+    if "path" in config:
+        problems.append(_("path is for a task that names a connection"))
     return problems
-
-
-def logged_request(
-    method: str,
-    url: str,
-    *,
-    configured: Mapping[str, str],
-    sent: dict[str, str],
-    value: object,
-    body: bytes | None,
-) -> dict[str, Any]:
-    """For the log: masked first, then cut. Of the headers only the configured ones can hold a secret."""
-    return {
-        "method": method,
-        "url": mask(url),
-        "headers": _masked(sent, configured=configured) if configured else sent,
-        "body": None if body is None else for_log(value, text=body, limit=conf.MAX_LOG_BYTES),
-    }
-
-
-def _masked(sent: Mapping[str, str], *, configured: Mapping[str, str]) -> dict[str, str]:
-    masked = mask(configured)
-    return {name: masked.get(name, value) for name, value in sent.items()}
 
 
 def result_of(answer: Answer, *, request: dict[str, Any], retry_on_4xx: bool) -> Result:
     """A 2xx is the result; everything else raises ExecutionError with what the status says about the work."""
     body = parsed_body(answer)
     headers = {name: answer.header(key) for name, key in KEPT_HEADERS if key in answer.headers}
+    if REDACTOR.is_needed:  # before anything is cut
+        body, headers = redact(body), redact(headers)
     output = {"status": answer.status, "headers": headers, "body": body}
     response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
     if 200 <= answer.status < 300:
@@ -202,19 +149,13 @@ def parsed_body(answer: Answer) -> Any:
     return answer.body.decode("utf-8", errors="replace")
 
 
-def _body(call: TaskCall, *, method: str) -> tuple[bytes | None, str]:
+def _body(value: Mapping[str, Any], *, method: str) -> tuple[bytes | None, str]:
     """The parameters as JSON; a lone string parameter `body` is sent as it is (the older form)."""
     if method not in METHODS_WITH_BODY:
         return None, ""
-    if set(call.input) == {"body"} and isinstance(call.input["body"], str):
-        return call.input["body"].encode(), "application/json"
-    return body_of(call.input), "application/json"
-
-
-def _with_query(url: str, *, query: Mapping[str, Any]) -> str:
-    if not query:
-        return url
-    return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
+    if set(value) == {"body"} and isinstance(value["body"], str):
+        return value["body"].encode(), "application/json"
+    return body_of(value), "application/json"
 
 
 def _is_flat(query: object) -> bool:

@@ -16,9 +16,10 @@ from dist_task.errors import ExecutionError
 from dist_task.payload import mask
 
 from . import failures
-from .address import Target, netloc_problem, target_of
+from .address import Target, netloc_problem, read_target, target_of
 from .connection import Answer
 from .pool import Pool
+from .route import Route
 
 Headers = tuple[tuple[str, str], ...]
 USUAL_HEADERS = {"Accept": "*/*", "User-Agent": "dist_task"}
@@ -40,24 +41,29 @@ class Outbound:
         varying: Mapping[str, str],
         body: bytes | None,
         timeout_seconds: float,
+        route: Route | None = None,
+        is_secret: bool = False,
     ) -> Answer:
         """One request; raises ExecutionError saying whether the work may have been done.
 
-        The headers are those that every call of a task has, which are put together once, and those of this attempt.
+        The headers are those that every call of a task has, which are put together once and remembered, and those of
+        this attempt. A URL that `is_secret` is not remembered. A `route` is that of a registered connection.
         """
-        target = _target(url)
-        if problem := netloc_problem(target.netloc):
+        target = _target(url, is_secret=is_secret)
+        if route is None and (problem := netloc_problem(target.netloc)):
             raise ExecutionError(problem, code="FORBIDDEN_HOST", permanent=True)
-        request = _request(_head(method, url, constant), varying=varying, body=body)
+        head = _head_of(method, target, constant) if is_secret else _head(method, url, constant)
+        request = _request(head, varying=varying, body=body)
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_seconds
         pool = self._pools.get(loop) or self._pools.setdefault(loop, Pool())
-        connection = pool.take(target.key, now=loop.time()) or await pool.connect(target, seconds=timeout_seconds)
+        key = target.key if route is None else (*target.key, route)
+        connection = pool.take(key, now=loop.time()) or await pool.connect(target, seconds=timeout_seconds, route=route)
         try:
             answer = await connection.exchange(request, loop=loop, ends_at=ends_at)
         except TimeoutError as error:
             raise failures.no_answer_in_time(timeout_seconds) from error
-        pool.keep(target.key, connection, loop=loop)
+        pool.keep(key, connection, loop=loop)
         return answer
 
     async def close(self) -> None:
@@ -66,9 +72,9 @@ class Outbound:
             await pool.close()
 
 
-def _target(url: str) -> Target:
+def _target(url: str, *, is_secret: bool) -> Target:
     try:
-        return target_of(url)
+        return read_target(url) if is_secret else target_of(url)
     except ValueError as error:
         raise failures.invalid_url(mask(url)) from error
 
@@ -76,7 +82,10 @@ def _target(url: str) -> Target:
 @lru_cache(maxsize=1_000)
 def _head(method: str, url: str, constant: Headers) -> bytes:
     """The part of a request's head that all calls of a task have in common."""
-    target = target_of(url)
+    return _head_of(method, target_of(url), constant)
+
+
+def _head_of(method: str, target: Target, constant: Headers) -> bytes:
     given = {name.lower() for name, _value in constant}
     usual = tuple((name, value) for name, value in USUAL_HEADERS.items() if name.lower() not in given)
     return f"{method} {target.path} HTTP/1.1\r\nHost: {target.host_header}\r\n".encode() + _lines(usual + constant)

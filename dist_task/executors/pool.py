@@ -18,6 +18,7 @@ from dist_task.errors import ExecutionError
 from . import failures
 from .address import ForbiddenAddress, Target, refuse_address
 from .connection import Connection
+from .route import Route
 
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 1.0
@@ -26,7 +27,7 @@ NAME_SECONDS = 10.0
 """How long a resolved name is used again. Its addresses are checked at each connection."""
 MOST_NAMES = 1_000
 
-Key = tuple[str, str, int]
+Key = tuple[str, str, int] | tuple[str, str, int, Route]
 Names = dict[tuple[str, int], tuple[float, "asyncio.Task[list[str]]"]]
 
 
@@ -59,12 +60,12 @@ class Pool:
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(KEEPALIVE_SECONDS, self._sweep, loop)
 
-    async def connect(self, target: Target, *, seconds: float) -> Connection:
+    async def connect(self, target: Target, *, seconds: float, route: Route | None = None) -> Connection:
         """A new connection. Whatever goes wrong here, nothing was sent."""
         where = f"{target.host}:{target.port}"
         try:
             async with asyncio.timeout(min(CONNECT_SECONDS, seconds * 0.9)) as limit:
-                connection = await self._connect_to_any(target, ends_at=limit.when() or 0.0)
+                connection = await self._connect_to_any(target, ends_at=limit.when() or 0.0, route=route)
         except ForbiddenAddress as error:
             raise ExecutionError(str(error), code="FORBIDDEN_ADDRESS", permanent=True) from error
         except TimeoutError as error:
@@ -101,12 +102,12 @@ class Pool:
                 del self._idle[key]
         self._sweep_timer = loop.call_later(KEEPALIVE_SECONDS / 2, self._sweep, loop) if self._idle else None
 
-    async def _connect_to_any(self, target: Target, *, ends_at: float) -> Connection:
+    async def _connect_to_any(self, target: Target, *, ends_at: float, route: Route | None) -> Connection:
         """Each address in turn has an equal share of the time that is left; the last one's error is raised."""
         loop = asyncio.get_running_loop()
         addresses = await self._resolve(target)
-        allowed = _allowed(addresses)
-        context = await _tls_context_apart() if target.scheme == "https" else None
+        allowed = _allowed(addresses, allows_private=route is not None and route.allows_private)
+        context = await _tls_context_apart(route) if target.scheme == "https" else None
         for left, address in zip(range(len(allowed), 0, -1), allowed, strict=True):
             now = loop.time()
             try:
@@ -152,8 +153,10 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-async def _tls_context_apart() -> ssl.SSLContext:
-    """Made in a thread the first time, so that the loop does not stand still."""
+async def _tls_context_apart(route: Route | None) -> ssl.SSLContext:
+    """The route's own, else the common one: made in a thread the first time, so that the loop does not stand still."""
+    if route is not None and route.tls is not None:
+        return route.tls
     return tls_context() if tls_context.cache_info().currsize else await asyncio.to_thread(tls_context)
 
 
@@ -167,12 +170,12 @@ def _has_failed(lookup: asyncio.Task[list[str]]) -> bool:
     return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
 
 
-def _allowed(addresses: Sequence[str]) -> list[str]:
+def _allowed(addresses: Sequence[str], *, allows_private: bool) -> list[str]:
     """Those that may be connected to; raises ForbiddenAddress when none is."""
     allowed, refusal = [], ForbiddenAddress("the name has no address")
     for address in addresses:
         try:
-            refuse_address(address)
+            refuse_address(address, allows_private=allows_private)
         except ForbiddenAddress as error:
             refusal = error
         else:

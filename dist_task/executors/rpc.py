@@ -12,8 +12,12 @@ from dist_task.errors import ExecutionError
 from dist_task.payload import body_of, capped, mask
 
 from .base import Result, TaskCall
-from .http import constant_headers, header_problems, logged_request, result_of, unknown_keys, url_problems
+from .checks import header_problems, unknown_keys, url_problems
+from .connections import CONNECTIONS, Connection
+from .endpoint import ENDPOINTS, allows_method, endpoint_problems, header_clashes
+from .http import result_of
 from .outbound import OUTBOUND
+from .outgoing import Outgoing, constant_headers, logged_request, names_secrets
 
 KEYS = frozenset({"service", "method", "headers"})
 PERMANENT_CODES = frozenset({-32700, -32600, -32601, -32602})
@@ -28,21 +32,29 @@ class RpcExecutor:
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
         service = config.get("service")
-        if not isinstance(service, str) or not service or "/" in service:
-            problems.append(_("service is required and must be host or host:port"))
+        connection = _registered(service)
+        if connection is not None:
+            problems += _connection_problems(config, connection=connection)
+        elif not isinstance(service, str) or not service or "/" in service:
+            problems.append(_("service is required and must be host, host:port or a connection"))
         else:
             problems += url_problems(f"http://{service}/rpc")
         if not isinstance(config.get("method"), str) or not config["method"]:
             problems.append(_("method is required and must be a string"))
         return problems + header_problems(config.get("headers", {}))
 
+    def check_connection(self, config: Mapping[str, Any]) -> list[str]:
+        return endpoint_problems(config, kind=self.kind)
+
     def target(self, config: Mapping[str, Any]) -> str:
         return str(config["service"])
 
     async def execute(self, call: TaskCall) -> Result:
-        url = f"http://{call.config['service']}/rpc"
-        payload = {"method": call.config["method"], "params": dict(call.input)}
-        configured = call.config.get("headers", {})
+        service, configured = call.config["service"], call.config.get("headers", {})
+        url = f"http://{service}/rpc"
+        if call.secret_places or names_secrets("", headers=configured, query={}) or _registered(service) is not None:
+            return await _execute_guarded(call, url=url)
+        payload = _payload(call, params=call.input)
         constant = constant_headers(tuple(configured.items()), content_type="application/json")
         varying = call.headers
         body = body_of(payload)
@@ -60,6 +72,44 @@ class RpcExecutor:
 
     async def close(self) -> None:
         await OUTBOUND.close()
+
+
+async def _execute_guarded(call: TaskCall, *, url: str) -> Result:
+    """Through a registered connection, or with secrets."""
+    service = call.config["service"]
+    endpoint = ENDPOINTS.find(service, kind=RpcExecutor.kind) if _registered(service) is not None else None
+    if endpoint is not None:
+        endpoint.refuse_method(call.config["method"])
+    outgoing = Outgoing(
+        method="POST",
+        url=url if endpoint is None else endpoint.url_of("/rpc"),
+        headers=call.config.get("headers", {}),
+        content_type="application/json",
+        value=_payload(call, params=call.input),
+        body=body_of(_payload(call, params=call.filled_input)),
+        endpoint=endpoint,
+    )
+    answer, request = await outgoing.send(call)
+    found = result_of(answer, request=request, retry_on_4xx=False)
+    return _result(found.output["body"], found=found)
+
+
+def _payload(call: TaskCall, *, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"method": call.config["method"], "params": dict(params)}
+
+
+def _registered(service: object) -> Connection | None:
+    """The connection of this name. What has a dot or a colon is a host, and most services are one."""
+    if not isinstance(service, str) or "." in service or ":" in service:
+        return None
+    return CONNECTIONS.get(service, kind=RpcExecutor.kind)
+
+
+def _connection_problems(config: Mapping[str, Any], *, connection: Connection) -> list[str]:
+    if not allows_method(connection, config.get("method")):
+        message = _("the connection %(name)s does not allow the method %(method)s")
+        return [message % {"name": connection.name, "method": ascii(config.get("method"))[:80]}]
+    return header_clashes(config.get("headers", {}), connection=connection)
 
 
 def _result(body: Any, *, found: Result) -> Result:

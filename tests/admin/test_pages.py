@@ -18,6 +18,8 @@ LISTS = {
     "dist_task_worker": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "flows_flow": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "flows_taskdefinition": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "flows_connection": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "flows_secret": {"author", "admin"},
     "auth_user": {"admin"},
     "auth_group": {"admin"},
 }
