@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from dist_task.conf import conf
 from dist_task.errors import DistTaskError
 
-
 KEY_BYTES = 32
 
 

@@ -38,8 +38,8 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 async def call(url: str, *, seconds: float = 20.0, value: dict[str, Any] | None = None, **given: Any) -> Result:
-    """One attempt of an http task. `task_id`, `instance_id` go to the call, everything else to its config."""
-    ids = {name: given.pop(name) for name in ("task_id", "instance_id") if name in given}
+    """One attempt of an http task. `task_id` and the like go to the call, everything else to its config."""
+    ids = {name: given.pop(name) for name in ("task_id", "instance_id", "secret_places") if name in given}
     return await HttpExecutor().execute(
         TaskCall(
             **{"instance_id": "order-1", "task_id": "deduct", **ids},
