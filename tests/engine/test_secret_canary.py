@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +18,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 from psycopg2.sql import SQL, Identifier
 
+from dist_task.conf import conf
 from dist_task.console import site
 from dist_task.engine.queue import DRAIN
 from exceptions_app.models import ExceptionRecord
@@ -43,6 +46,12 @@ TRACES = (
     "jYW5hcnkvNDcxM",
     CANARY.encode().hex()[:24],
 )
+
+
+@pytest.fixture(autouse=True)
+def _leaky(settings: Any) -> None:
+    """Before the worker starts."""
+    settings.DIST_TASK = {**settings.DIST_TASK, "EXECUTORS": (*conf.EXECUTORS, "tests.engine.leaky.LeakyExecutor")}
 
 
 @pytest.fixture
@@ -88,8 +97,13 @@ def used(worker: WorkerThread, echoes: Service) -> str:
         "method": "GET",
     }
     rpc = {"service": echoes.netloc, "method": "pay", "headers": {"X-Key": "${secrets.CANARY}"}}
+    careless = [
+        {"id": do, "type": "leaky", "config": {"do": do, "password": "${secrets.CANARY}"}}
+        for do in ("succeed", "fail", "crash")
+    ]
     flow = make_flow(
         *tasks,
+        *careless,
         {"id": "plain", "type": "http", "config": plain},
         {"id": "default", "task_name": "with_default"},
         {"id": "rpc", "type": "rpc", "config": rpc},
@@ -187,7 +201,13 @@ def test_no_page_of_the_console_has_it(used: str) -> None:
 
 
 def test_no_log_record_has_it(caplog: pytest.LogCaptureFixture, used: str) -> None:
-    assert leaks(caplog.text) == []
+    records = caplog.get_records("setup")  # the worker ran while `used` was made
+
+    text = "\n".join(logging.Formatter().format(record) for record in records)
+
+    assert leaks(text + str([vars(record) for record in records])) == []
+    assert "RuntimeError: cannot log in as ***" in text
+    assert "connecting with {'do': 'succeed', 'password': '***'}" in text
 
 
 def test_exceptions_say_what_happened_without_it(used: str) -> None:
@@ -195,4 +215,6 @@ def test_exceptions_say_what_happened_without_it(used: str) -> None:
 
     assert ("E-***", "the service answered 403: denied for ***") in messages
     assert ("***", "RPC call failed: no: ***") in messages
+    assert ("***", "refused ***") in messages
+    assert ("EXECUTOR_ERROR", "RuntimeError: cannot log in as ***") in messages
     assert Transaction.objects.get(instance_id=used).status == "failed"
