@@ -13,6 +13,7 @@ from pathlib import Path
 from django.utils.translation import gettext as _
 
 from dist_task.conf import conf
+from dist_task.payload import UNSTORABLE
 from dist_task.redaction import SHORTEST_SECRET
 
 VARIABLE = "DIST_TASK_SECRET_"
@@ -44,6 +45,8 @@ def fault_of(value: str) -> str:
         return _("it is shorter than %(least)d characters, and could not be masked") % {"least": SHORTEST_SECRET}
     if len(value) > LONGEST_SECRET:
         return _("it is longer than %(most)d characters") % {"most": LONGEST_SECRET}
+    if UNSTORABLE.search(value):  # bytes of a variable that are no text come as lone surrogates
+        return _("it has a character that is not allowed")
     return ""
 
 

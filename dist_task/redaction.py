@@ -45,7 +45,7 @@ class Redactor:
             plain = {form for known in values for form in _forms(known)}
             cores = {core for known in values for core in _base64_cores(known)}
             self._pattern = _pattern(plain, cores=cores)
-            self._needles = tuple(orjson.dumps(form)[1:-1] for form in sorted(plain | cores))
+            self._needles = tuple(_needles(plain | cores))
             self._values = values
             if not self.is_needed:
                 _guard_logs(self)
@@ -85,6 +85,15 @@ def _forms(value: str) -> Iterator[str]:
         yield repr(part)[1:-1]
         yield text.hex()
         yield text.hex().upper()
+
+
+def _needles(forms: set[str]) -> Iterator[bytes]:
+    """The forms as orjson writes them within a string. It refuses lone surrogates, in a value that holds them, too."""
+    for form in sorted(forms):
+        try:
+            yield orjson.dumps(form)[1:-1]
+        except TypeError:
+            continue
 
 
 def _long_lines(value: str) -> list[str]:

@@ -18,6 +18,7 @@ from .endpoint import ENDPOINTS, allows_method, endpoint_problems, header_clashe
 from .http import result_of
 from .outbound import OUTBOUND
 from .outgoing import Outgoing, constant_headers, logged_request, names_secrets
+from .secrets import OPENING
 
 KEYS = frozenset({"service", "method", "headers"})
 PERMANENT_CODES = frozenset({-32700, -32600, -32601, -32602})
@@ -39,7 +40,7 @@ class RpcExecutor:
             problems.append(_("service is required and must be host, host:port or a connection"))
         else:
             problems += url_problems(f"http://{service}/rpc")
-        if not isinstance(config.get("method"), str) or not config["method"]:
+        if not isinstance(config.get("method"), str) or not config["method"] or OPENING in config["method"]:
             problems.append(_("method is required and must be a string"))
         return problems + header_problems(config.get("headers", {}))
 

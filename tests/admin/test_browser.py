@@ -54,6 +54,9 @@ def addresses(record: ExceptionRecord) -> list[str]:
         reverse("admin:flows_flow_change", args=(record.flow_id,)),
         reverse("admin:flows_flow_add"),
         reverse("admin:flows_taskdefinition_add"),
+        reverse("admin:flows_connection_add"),
+        reverse("admin:flows_secret_changelist"),
+        reverse("admin:flows_secret_add"),
         reverse("admin:auth_user_change", args=(User.objects.get(username="root").pk,)),
     ]
 

@@ -427,11 +427,19 @@ def test_an_rpc_task_is_checked_against_its_connection() -> None:
     assert len(check({"service": "stranger", "method": "drop"})) == 1  # its host is not on the list
 
 
+def test_a_secret_is_no_method() -> None:
+    CONNECTIONS.put([Connection("payment", kind="rpc", config=BASE)])
+
+    assert RpcExecutor().check_config({"service": "payment", "method": "${secrets.TOKEN}"})
+    assert HttpExecutor().check_config({"url": "https://a.example", "method": "${secrets.TOKEN}"})
+
+
 @pytest.mark.parametrize("url", ["http://${secrets.HOST}/", "${secrets.URL}", "http://a:${secrets.PORT}/"])
 def test_a_secret_chooses_no_host(url: str, settings: Any) -> None:
     settings.DIST_TASK = {**settings.DIST_TASK, "ALLOWED_HOSTS_OUT": ("*",)}
 
     assert HttpExecutor().check_config({"url": url})
+    assert RpcExecutor().check_config({"service": url.removeprefix("http://").strip("/"), "method": "pay"})
     assert endpoint_problems({"base_url": url}, kind="http")
 
 
