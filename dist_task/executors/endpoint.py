@@ -49,11 +49,11 @@ class Endpoint:
     paths: tuple[re.Pattern[str], ...]
     _tls: tuple[Any, Route] | None = field(default=None, repr=False)
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Unfilled."""
-        headers: Mapping[str, str] = self.connection.config.get("headers", {})
-        return headers
+    def with_own_headers(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Unfilled. Of a task's own those that the connection does not set: it may have changed since the flow did."""
+        taken = own_headers(self.connection)
+        kept = {name: value for name, value in given.items() if name.lower() not in taken}
+        return {**kept, **self.connection.config.get("headers", {})}
 
     def limit(self, seconds: float) -> float:
         return min(seconds, self.connection.config.get("timeout", seconds))

@@ -73,7 +73,7 @@ class Outgoing:
 
     async def send(self, call: TaskCall) -> tuple[Answer, dict[str, Any]]:
         """The answer, and the request for the log. Raises ExecutionError."""
-        given = {**self.headers, **(self.endpoint.headers if self.endpoint else {})}
+        given = self.endpoint.with_own_headers(self.headers) if self.endpoint else self.headers
         hidden = {name: value for name, value in given.items() if OPENING in value}
         constant = constant_headers(_items(given, without=hidden), content_type=self._content_type(hidden))
         credentials = self.endpoint.credentials() if self.endpoint else {}

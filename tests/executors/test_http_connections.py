@@ -101,6 +101,19 @@ def test_credentials_are_sent_and_masked_in_the_log(run: Run, auth: dict[str, An
     assert TOKEN not in json.dumps(result.request)
 
 
+def test_a_task_does_not_set_what_the_connection_sets(run: Run) -> None:
+    connection = {"headers": {"X-Shop": "7"}, "auth": {"type": "bearer", "secret": "TOKEN"}}
+
+    request, _result = sent_through(
+        run, connection=connection, headers={"x-shop": "8", "authorization": "Bearer mine", "X-Other": "9"}
+    )
+
+    assert request.lower().count("\r\nx-shop: ") == request.lower().count("\r\nauthorization: ") == 1
+    assert "\r\nX-Shop: 7\r\n" in request
+    assert f"\r\nAuthorization: Bearer {TOKEN}\r\n" in request
+    assert "\r\nX-Other: 9\r\n" in request
+
+
 def test_a_changed_secret_counts_for_the_next_call(run: Run) -> None:
     async def scenario() -> list[bytes]:
         async with serving(keeps_saying(OK)) as service:
