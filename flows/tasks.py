@@ -260,7 +260,8 @@ def _read_compensation(
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
         optional=False,
         inputs=(),
-        secret_places=_secret_places(undo, entry=None),
+        # without an input of its own it gets what its task was given
+        secret_places=_secret_places(undo if "input" in undo.data else block, entry=None),
     )
 
 

@@ -88,13 +88,21 @@ class Template:
 # -- reading --
 
 
-def read(value: Any, *, path: str, problems: Problems, scope: Scope, url_keys: Collection[str] = ()) -> Template:
+def read(
+    value: Any,
+    *,
+    path: str,
+    problems: Problems,
+    scope: Scope,
+    url_keys: Collection[str] = (),
+    text_keys: Collection[str] = (),
+) -> Template:
     """Every string of `value`; malformed templates are reported with their paths.
 
     Strings under the top-level `url_keys` are URLs: what is looked up there is percent-encoded, so that it stays one
-    part of the path or of the query.
+    part of the path or of the query. Under `text_keys` a string stays one, also where it is a single template.
     """
-    reading = _Reading(path, problems, scope, url_keys)
+    reading = _Reading(path, problems, scope, url_keys, text_keys)
     node = reading.read(value, link=(), depth=1)
     return Template(node, reading.count, frozenset(reading.needs), frozenset(reading.secrets))
 
@@ -107,6 +115,8 @@ def read_config(
     scope: Scope,
     fixed_keys: Collection[str] = (),
     url_keys: Collection[str] = ("url",),
+    path_keys: Collection[str] = ("path",),
+    text_keys: Collection[str] = ("headers",),
 ) -> Template:
     """A task's config: no templates under `fixed_keys`, nor in the part of a URL that says where it leads."""
     for key in config:
@@ -116,7 +126,8 @@ def read_config(
         if isinstance(url := config.get(key), str) and not host_is_fixed(url):
             message = _("a template may stand in the path and the query of a URL only, not in its scheme, host or port")
             problems.add_at(path, (key,), message)
-    return read(config, path=path, problems=problems, scope=scope, url_keys=url_keys)
+    url_keys = (*url_keys, *path_keys)
+    return read(config, path=path, problems=problems, scope=scope, url_keys=url_keys, text_keys=text_keys)
 
 
 def refuse_templates(value: Any, *, path: str, problems: Problems) -> None:
@@ -182,11 +193,14 @@ def _from_json_path(path: str) -> str:
 class _Reading:
     """One `read`: what its strings have in common."""
 
-    def __init__(self, path: str, problems: Problems, scope: Scope, url_keys: Collection[str]) -> None:
+    def __init__(
+        self, path: str, problems: Problems, scope: Scope, url_keys: Collection[str], text_keys: Collection[str]
+    ) -> None:
         self.path = path
         self.problems = problems
         self.scope = scope
         self.url_keys = url_keys
+        self.text_keys = text_keys
         self.count = 0
         self.needs: set[str] = set()
         self.secrets: set[str] = set()
@@ -194,31 +208,32 @@ class _Reading:
     def refuse(self, link: Link, message: str, /, **parameters: object) -> None:
         self.problems.add_at(self.path, keys_of(link), message, **parameters)
 
-    def read(self, value: Any, *, link: Link, depth: int, is_url: bool = False) -> Any:
+    def read(self, value: Any, *, link: Link, depth: int, is_url: bool = False, is_text: bool = False) -> Any:
         """The value itself where it holds no template, else a node with `fill`."""
         if isinstance(value, str):
-            return self._read_string(value, link, is_url) if "${" in value else value
+            return self._read_string(value, link, is_url, is_text) if "${" in value else value
         if not isinstance(value, dict | list):
             return value
         if depth > MOST_REQUEST_DEPTH:
             self.refuse(link, _("is nested deeper than %(most)d levels"), most=MOST_REQUEST_DEPTH)
             return value
         if isinstance(value, dict):
-            return self._read_object(value, link, depth)
+            return self._read_object(value, link, depth, is_text)
         nodes = [self.read(child, link=(link, index), depth=depth + 1) for index, child in enumerate(value)]
         return ListNode(nodes) if any(isinstance(node, Node) for node in nodes) else _same(value, nodes)
 
-    def _read_object(self, value: dict[str, Any], link: Link, depth: int) -> Any:
+    def _read_object(self, value: dict[str, Any], link: Link, depth: int, is_text: bool) -> Any:
         nodes = {}
         for key, child in value.items():
             if isinstance(key, str) and "${" in key:
                 self.refuse((link, key), _("a key cannot hold a template"))
             is_url = not link and key in self.url_keys
-            nodes[key] = self.read(child, link=(link, key), depth=depth + 1, is_url=is_url)
+            stays_text = is_text or (not link and key in self.text_keys)
+            nodes[key] = self.read(child, link=(link, key), depth=depth + 1, is_url=is_url, is_text=stays_text)
         changing = [(key, node) for key, node in nodes.items() if isinstance(node, Node)]
         return ObjectNode(nodes, changing) if changing else _same(value, nodes)
 
-    def _read_string(self, text: str, link: Link, is_url: bool) -> Any:
+    def _read_string(self, text: str, link: Link, is_url: bool, is_text: bool) -> Any:
         """Linear: every character is passed once."""
         parts: list[str | Leaf] = []
         write = as_part_of_path if is_url else as_text
@@ -237,7 +252,7 @@ class _Reading:
             parts += (text[end:start], self._read_template(text[start + 2 : close], link, write))
             end = close + 1
         parts.append(text[end:])
-        return joined([part for part in parts if part != ""], keeps_type=not is_url)
+        return joined([part for part in parts if part != ""], keeps_type=not (is_url or is_text))
 
     def _read_template(self, text: str, link: Link, write: "Write") -> "str | Leaf":
         """Its node; "" in place of a malformed one."""

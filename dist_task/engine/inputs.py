@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from dist_task.errors import InvalidRequest
+from dist_task.executors.secrets import places
 from dist_task.payload import dumps
 from dist_task.states import Op
 from flows.fields import convert, task_parameters
@@ -17,6 +18,13 @@ from .loaded import Step
 from .store.claims import Claimed, StoredRun
 
 NOTHING: frozenset[str] = frozenset()
+
+
+def _refuse_named_secrets(config: Mapping[str, Any], *, by_author: Mapping[Any, frozenset[str]]) -> None:
+    """Executors fill in the secrets that a config names: the author may name them, the data of a transaction not."""
+    for place, names in places(config):
+        if not by_author.get(place, NOTHING).issuperset(names):
+            raise InvalidRequest("the data for this task's config looks like a template of a secret")
 
 
 class Inputs:
@@ -85,6 +93,9 @@ class Inputs:
         if step.constant_config is not None:
             return step.constant_config
         filled: Mapping[str, Any] = step.spec.config_template.fill(self._values(task_id, given=given))
+        _refuse_named_secrets(filled, by_author=step.config_secrets)
+        if step.executor is not None and (problems := step.executor.check_config(filled)):
+            raise InvalidRequest("; ".join(problems))
         return filled
 
     def _values(self, task_id: str, *, given: Any = None) -> Values:

@@ -12,8 +12,10 @@ import orjson
 from dist_task.conf import conf
 from dist_task.executors import threads
 from dist_task.executors.base import Executor, executors
+from dist_task.executors.secrets import places
 from flows.definition import FlowDefinition, TaskSpec
 from flows.filling import Values
+from flows.templates import Template
 
 from .compensate import Backwards, backwards
 from .slots import Slots
@@ -34,6 +36,7 @@ class Step(NamedTuple):
     reachable: Callable[[Any], Any]  # see Executor
     needs: frozenset[str]  # the tasks whose outputs its templates look at
     constant_config: Mapping[str, Any] | None  # None where it has templates
+    config_secrets: Mapping[Any, frozenset[str]]  # the places of its config that name secrets, and which
 
 
 class LoadedFlow(NamedTuple):
@@ -107,8 +110,14 @@ def _step(spec: TaskSpec) -> Step:
         is_trusted=getattr(executor, "is_trusted", executor is None),
         reachable=getattr(executor, "reachable", _as_it_is),
         needs=spec.needs,
-        constant_config=template.fill(NO_VALUES) if template.is_constant else None,
+        constant_config=template.fill(NO_VALUES) if _is_constant(template) else None,
+        config_secrets={place: frozenset(names) for place, names in places(spec.config)},
     )
+
+
+def _is_constant(template: Template) -> bool:
+    """Secrets are the executor's to fill in."""
+    return template.is_constant or template.count == len(template.secrets)
 
 
 def _as_it_is(output: Any) -> Any:

@@ -32,7 +32,7 @@ LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 class HttpExecutor:
     kind: ClassVar[str] = "http"
     is_trusted: ClassVar[bool] = True
-    fixed_keys: ClassVar[frozenset[str]] = frozenset({"method", "retry_on_4xx"})
+    fixed_keys: ClassVar[frozenset[str]] = frozenset({"connection", "method", "retry_on_4xx"})
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)

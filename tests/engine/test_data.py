@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from dist_task.engine import operate
 from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
@@ -9,7 +13,7 @@ from exceptions_app.models import ExceptionRecord
 from .conftest import begin, finished, make_flow, stored
 from .service import Answer, Service
 from .test_compensation import compensated
-from .test_transactions_run import AUTO, http
+from .test_transactions_run import AUTO, http, statuses
 from .worker import WorkerThread, wait_for
 
 
@@ -111,3 +115,54 @@ def test_a_compensation_says_what_it_takes_of_what_was_given_and_came(worker: Wo
     assert (call.method, call.path) == ("PUT", "/payments/9")
     assert call.body == {"back": 5, "why": f"order {txn.instance_id}"}
     assert TaskRun.objects.get(transaction=txn, op="compensate").input == call.body
+
+
+def test_an_author_names_secrets_in_input_and_config(
+    worker: WorkerThread, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIST_TASK_SECRET_PIN", "pin-4711")
+    config = {"url": service.url("/pay"), "headers": {"X-Pin": "${secrets.PIN}/${params.user}"}}
+    undo = {"config": {"url": service.url("/undo")}}
+    task = {"id": "pay", "type": "http", "config": config, "input": {"pin": "${secrets.PIN}"}, "compensate": undo}
+
+    txn = finished(begin(make_flow(task), params={"user": "ada"}))
+    operate.compensate_transaction(txn.instance_id, actor="ada")
+
+    assert (txn.status, compensated(txn.instance_id)) == ("success", "done")
+    paid, undone = service.calls
+    assert (paid.headers["x-pin"], paid.body, undone.body["pin"]) == ("pin-4711/ada", {"pin": "pin-4711"}, "pin-4711")
+    assert TaskRun.objects.get(transaction=txn, op="action").input == {"pin": "${secrets.PIN}"}
+
+
+@pytest.mark.parametrize("value", ["${secrets.PIN}", {"a": ["${secrets.PIN}"]}])
+def test_the_data_of_a_transaction_names_none(
+    worker: WorkerThread, service: Service, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.setenv("DIST_TASK_SECRET_PIN", "pin-4711")
+    config = {"url": service.url("/pay"), "headers": {"X-Note": "${params.note}"}}
+    inner = http("inner", service, input={"note": "${params.note}"})
+
+    txn = finished(begin(make_flow({"id": "pay", "type": "http", "config": config}, inner), params={"note": value}))
+
+    assert statuses(txn.instance_id) == {"pay": "failed", "inner": "success"}
+    assert [call.body for call in service.calls] == [{"note": value}], "in a body it is what it is: text"
+
+
+@pytest.mark.parametrize(
+    ("config", "value", "status"),
+    [
+        ({"headers": {"X-Count": "${params.v}"}}, 3, "success"),
+        ({"headers": {"X-Count": "${params.v}"}}, {"a": 1}, "success"),
+        ({"headers": {"X-Count": "${params.v}"}}, "a\r\nX-Evil: 1", "failed"),
+        ({"query": {"q": "${params.v}"}}, 3, "success"),
+        ({"query": {"q": "${params.v}"}}, ["a"], "failed"),
+    ],
+)
+def test_a_filled_config_is_checked_like_a_written_one(
+    worker: WorkerThread, service: Service, config: dict[str, Any], value: object, status: str
+) -> None:
+    task = {"id": "a", "type": "http", "config": {"url": service.url("/a"), **config}}
+
+    txn = finished(begin(make_flow(task), params={"v": value}))
+
+    assert (txn.status, len(service.calls)) == (status, int(status == "success"))

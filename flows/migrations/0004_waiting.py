@@ -15,5 +15,5 @@ def ship(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flows", "0002_registry")]
+    dependencies = [("flows", "0003_connections")]
     operations = [migrations.RunPython(ship, migrations.RunPython.noop)]
