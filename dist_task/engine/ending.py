@@ -22,12 +22,13 @@ Ending = Result | Ongoing | ExecutionError | outcomes.WorkerLost
 UNSTORABLE = "UNSTORABLE"
 
 
-def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str) -> Ended:
-    """Decides what the result means. `run` is the attempt as it was in flight."""
+def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str, ongoing_seconds: float = 0.0) -> Ended:
+    """Decides what the result means. `run` is the attempt as it was in flight. `ongoing_seconds`: see `decide`."""
     if REDACTOR.is_needed:
         result = _redacted(result)
     policy = step.spec.retry
-    outcome = outcomes.decide(policy, attempt=run.attempt - (run.budget - policy.tries), result=result)
+    number = run.attempt - (run.budget - policy.tries)
+    outcome = outcomes.decide(policy, attempt=number, result=result, ongoing_seconds=ongoing_seconds)
     request, response = (None, None) if isinstance(result, outcomes.WorkerLost) else (result.request, result.response)
     if isinstance(outcome, outcomes.Succeeded):
         return Ended(

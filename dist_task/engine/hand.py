@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors.base import TaskCall
-from dist_task.states import SATISFIED_RUN, CompensationStatus, Op, RunStatus, TransactionStatus
+from dist_task.states import SATISFIED_RUN, CompensationStatus, Op, RunStatus, TransactionStatus, WaitsFor
 
 from . import compensate, plan
 from . import outcome as outcomes
@@ -75,6 +75,7 @@ class Hand:
         own = [run for run in runs if run.op == self._op]
         self._inputs = Inputs(claimed, op=self._op, forth=self._flow.steps, steps=self._steps, runs=own)
         self._progress = self._progress_back(runs) if is_undoing else self._progress_forth(own)
+        self._ongoing_since = {run.task_id: time.monotonic() - run.begun_ago_seconds for run in own if run.is_ongoing}
         self._answers = {run.task_id: run.answer for run in own if run.answer is not None}
         self._suspects = {run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE}
         unwritten = {ended.task_id: ended for ended in self._ended if ended.op == self._op}
@@ -324,7 +325,9 @@ class Hand:
         else:
             self._suspects.discard(run.task_id)
         step, flow_name = self._steps[run.task_id], self._flow.definition.name
-        row = ended(run, op=self._op, step=step, result=result, flow_name=flow_name)
+        since = self._ongoing_since.get(run.task_id)
+        seconds = 0.0 if since is None else time.monotonic() - since
+        row = ended(run, op=self._op, step=step, result=result, flow_name=flow_name, ongoing_seconds=seconds)
         self._ended.append(row)
         if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._op == Op.ACTION:
             self._inputs.saw(row.task_id, output=row.output)
@@ -335,6 +338,10 @@ class Hand:
         due_at = time.monotonic() + (row.delay_seconds or 0.0)
         if row.status == RunStatus.WAITING and row.delay_seconds is None:
             due_at = plan.FOREVER
+        if row.waits_for == WaitsFor.SERVICE:
+            self._ongoing_since.setdefault(row.task_id, time.monotonic())
+        else:
+            self._ongoing_since.pop(row.task_id, None)
         self._progress.see(run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for))
 
     def _named(self, begun: Begun) -> Attempt:

@@ -66,8 +66,15 @@ class Waiting:
 Outcome = Succeeded | RetryAfter | Failed | Waiting
 
 
-def decide(policy: RetryPolicy, *, attempt: int, result: Result | Ongoing | ExecutionError | WorkerLost) -> Outcome:
-    """`attempt` counts from 1 within the budget of attempts that are made by themselves.
+def decide(
+    policy: RetryPolicy,
+    *,
+    attempt: int,
+    result: Result | Ongoing | ExecutionError | WorkerLost,
+    ongoing_seconds: float = 0.0,
+) -> Outcome:
+    """`attempt` counts from 1 within the budget of attempts that are made by themselves; `ongoing_seconds`: for how
+    long its service has said that it is at it.
 
     An unknown outcome is tried again (with the same idempotency key) by strategy `auto` only: `manual` and `no_retry`
     never run again by themselves.
@@ -75,7 +82,10 @@ def decide(policy: RetryPolicy, *, attempt: int, result: Result | Ongoing | Exec
     if isinstance(result, Result):
         return Succeeded(result.output)
     if isinstance(result, Ongoing):
-        return Waiting(result.waits_for, delay=_until_looked_at(result, policy=policy))
+        delay = _until_looked_at(result, policy=policy)
+        if result.within is not None and ongoing_seconds >= result.within:
+            return Failed(_never_done(result.within))
+        return Waiting(result.waits_for, delay=delay)
     failure = failure_of(result)
     if failure.outcome == RETRYABLE and failure.code in policy.terminal_on:
         failure = replace(failure, outcome=TERMINAL)
@@ -92,7 +102,13 @@ def _until_looked_at(ongoing: Ongoing, *, policy: RetryPolicy) -> timedelta | No
     seconds = ongoing.seconds
     if seconds is None and ongoing.waits_for == WaitsFor.SERVICE:
         seconds = policy.interval
-    return None if seconds is None else timedelta(seconds=seconds)
+    return None if seconds is None else timedelta(seconds=max(seconds, ongoing.least_seconds))
+
+
+def _never_done(seconds: float) -> Failure:
+    """It may be at it still, and may have done its work: somebody has to look."""
+    message = f"after {seconds:g} s the service still answers that it is at it"
+    return Failure(UNKNOWN, code="NO_ANSWER", message=message)
 
 
 def failure_of(result: ExecutionError | WorkerLost) -> Failure:

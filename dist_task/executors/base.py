@@ -91,11 +91,14 @@ class Result:
 class Ongoing:
     """The work goes on without the worker. `waits_for` is a WaitsFor: what ends the wait, in `seconds` at the latest.
 
-    A service that is to be asked again gives the seconds until then, or None for the interval of the task's retry.
+    A service that is to be asked again gives the seconds until then, or None for the interval of the task's retry;
+    `least_seconds` is its own floor, and `within` for how many seconds it may go on saying so.
     """
 
     waits_for: str
     seconds: float | None = None
+    least_seconds: float = 0.0
+    within: float | None = None
     request: dict[str, Any] | None = field(default=None)
     response: dict[str, Any] | None = field(default=None)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from dist_task import failpoints
+from dist_task.states import WaitsFor
 
 Rows = Callable[[str, tuple[Any, ...]], Awaitable[list[tuple[Any, ...]]]]
 """Executes a statement with its parameters, and gives the rows that it returns."""
@@ -63,7 +64,7 @@ RUNS = """
     SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
            COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
            CASE WHEN status IN ('pending', 'running', 'waiting') THEN input END, begun_by, error_code, maybe_executed,
-           due_at IS NULL, waits_for, answer
+           due_at IS NULL, waits_for, answer, COALESCE(EXTRACT(EPOCH FROM clock_timestamp() - started_at), 0)::float8
     FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
 """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
@@ -102,6 +103,12 @@ class StoredRun(NamedTuple):
     is_never_due: bool
     waits_for: str  # a WaitsFor, while it waits
     answer: dict[str, Any] | None  # see verbs.answer
+    begun_ago_seconds: float  # since its attempt first began
+
+    @property
+    def is_ongoing(self) -> bool:
+        """A service says that it is at it, and is asked again, perhaps right now."""
+        return self.waits_for == WaitsFor.SERVICE
 
 
 class Harvest(NamedTuple):

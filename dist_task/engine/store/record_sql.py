@@ -138,6 +138,7 @@ END = f"""
     END IF;
 """  # noqa: S608  # parts of ours
 
+# Where a service is asked again, the attempt has not begun anew.
 BEGIN = """
     IF begins IS NOT NULL THEN
         WITH marked AS (
@@ -151,7 +152,8 @@ BEGIN = """
             WHERE b.transaction_id = ANY(current)
             ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
             SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget,
-                due_at = NULL, started_at = EXCLUDED.started_at, begun_by = EXCLUDED.begun_by
+                due_at = NULL, begun_by = EXCLUDED.begun_by,
+                started_at = CASE r.status WHEN 'waiting' THEN r.started_at ELSE EXCLUDED.started_at END
             WHERE (r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1)
                OR (r.status = 'waiting' AND r.attempt = EXCLUDED.attempt)
             RETURNING r.transaction_id
