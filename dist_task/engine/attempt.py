@@ -10,6 +10,7 @@ from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors import threads
 from dist_task.executors.base import Ongoing, Result, TaskCall
+from flows.expressions import ExpressionFailed
 
 from .apart import Apart, ProcessDied
 from .loaded import Step
@@ -38,6 +39,8 @@ async def attempt(
         return error
     except ProcessDied as error:
         return WorkerLost(str(error))
+    except ExpressionFailed as error:
+        return ExecutionError(str(error), code=error.code, permanent=True)
     except InvalidRequest as error:
         return ExecutionError(str(error), code="INVALID_INPUT", permanent=True)
     except TimeoutError:

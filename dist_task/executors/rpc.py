@@ -11,16 +11,20 @@ from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.payload import body_of, capped, mask
 
-from .base import Result, TaskCall
+from .base import Ongoing, Result, TaskCall
 from .checks import header_problems, unknown_keys, url_problems
+from .connection import Answer
 from .connections import CONNECTIONS, Connection
 from .endpoint import ENDPOINTS, allows_method, endpoint_problems, header_clashes
-from .http import result_of
+from .http import judged
 from .outbound import OUTBOUND
 from .outgoing import Outgoing, constant_headers, logged_request, names_secrets
 from .secrets import OPENING
+from .verdict import KEYS as ANSWER_KEYS
+from .verdict import business_code, document_of, verdict, verdict_problems
 
-KEYS = frozenset({"service", "method", "headers"})
+KEYS = frozenset({"service", "method", "headers"}) | ANSWER_KEYS
+PROTOCOLS = frozenset({"dtm"})  # an envelope would be another protocol than that of results and errors
 PERMANENT_CODES = frozenset({-32700, -32600, -32601, -32602})
 """JSON-RPC's codes for a request that is wrong in itself."""
 
@@ -28,7 +32,7 @@ PERMANENT_CODES = frozenset({-32700, -32600, -32601, -32602})
 class RpcExecutor:
     kind: ClassVar[str] = "rpc"
     is_trusted: ClassVar[bool] = True
-    fixed_keys: ClassVar[frozenset[str]] = frozenset({"service", "method"})
+    fixed_keys: ClassVar[frozenset[str]] = frozenset({"service", "method"}) | ANSWER_KEYS
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
@@ -42,7 +46,8 @@ class RpcExecutor:
             problems += url_problems(f"http://{service}/rpc")
         if not isinstance(config.get("method"), str) or not config["method"] or OPENING in config["method"]:
             problems.append(_("method is required and must be a string"))
-        return problems + header_problems(config.get("headers", {}))
+        problems += header_problems(config.get("headers", {}))
+        return problems + verdict_problems(config, protocols=PROTOCOLS)
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
         return endpoint_problems(config, kind=self.kind)
@@ -50,7 +55,7 @@ class RpcExecutor:
     def target(self, config: Mapping[str, Any]) -> str:
         return str(config["service"])
 
-    async def execute(self, call: TaskCall) -> Result:
+    async def execute(self, call: TaskCall) -> Result | Ongoing:
         service, configured = call.config["service"], call.config.get("headers", {})
         url = f"http://{service}/rpc"
         if call.secret_places or names_secrets("", headers=configured, query={}) or _registered(service) is not None:
@@ -68,14 +73,13 @@ class RpcExecutor:
         except ExecutionError as error:
             error.request = request
             raise
-        found = result_of(answer, request=request, retry_on_4xx=False)
-        return _result(found.output["body"], found=found)
+        return _result(answer, config=call.config, request=request)
 
     async def close(self) -> None:
         await OUTBOUND.close()
 
 
-async def _execute_guarded(call: TaskCall, *, url: str) -> Result:
+async def _execute_guarded(call: TaskCall, *, url: str) -> Result | Ongoing:
     """Through a registered connection, or with secrets."""
     service = call.config["service"]
     endpoint = ENDPOINTS.find(service, kind=RpcExecutor.kind) if _registered(service) is not None else None
@@ -91,8 +95,7 @@ async def _execute_guarded(call: TaskCall, *, url: str) -> Result:
         endpoint=endpoint,
     )
     answer, request = await outgoing.send(call)
-    found = result_of(answer, request=request, retry_on_4xx=False)
-    return _result(found.output["body"], found=found)
+    return _result(answer, config=call.config, request=request)
 
 
 def _payload(call: TaskCall, *, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,21 +116,26 @@ def _connection_problems(config: Mapping[str, Any], *, connection: Connection) -
     return header_clashes(config.get("headers", {}), connection=connection)
 
 
-def _result(body: Any, *, found: Result) -> Result:
-    """The `result` member, or the whole answer where it has none."""
-    if not isinstance(body, dict):
-        return Result(output=body, request=found.request, response=found.response)
-    if (error := body.get("error")) is not None:
-        raise _failure(error, found=found)
-    return Result(output=body.get("result", body), request=found.request, response=found.response)
+def _result(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any]) -> Result | Ongoing:
+    """The `result` member, or the whole answer where it has none. With `ok_when` an `error` member says nothing."""
+    found = judged(verdict(answer, config=config, request=request))
+    if isinstance(found, Ongoing):
+        return found
+    body = found.output["body"]
+    if isinstance(body, dict):
+        if (error := body.get("error")) is not None and "ok_when" not in config:
+            document = document_of(answer, body=body)
+            raise _failure(error, found=found, code=business_code(config.get("error_code"), document=document))
+        body = body.get("result", body)
+    return Result(output=body, request=found.request, response=found.response)
 
 
-def _failure(error: Any, *, found: Result) -> ExecutionError:
+def _failure(error: Any, *, found: Result, code: str) -> ExecutionError:
     detail = error if isinstance(error, dict) else {"message": str(error)}
     shown = capped(mask(detail.get("message", "")), limit=conf.MAX_LOG_BYTES)
     return ExecutionError(
         _("RPC call failed: %(message)s") % {"message": shown},
-        code=str(detail.get("code", "RPC_ERROR"))[:100],
+        code=code or str(detail.get("code", "RPC_ERROR"))[:100],
         permanent=detail.get("code") in PERMANENT_CODES,
         request=found.request,
         response=found.response,
