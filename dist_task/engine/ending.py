@@ -138,6 +138,7 @@ def unstorable(ended: Ended, *, error: BaseException) -> Ended:
         fingerprint=ended.fingerprint or "unstorable",
         task_name=ended.task_name or ended.task_id,
         maybe_executed=True,
+        took_answer=ended.took_answer,
     )
 
 

@@ -211,7 +211,8 @@ class Hand:
             return moves
         for move in elapsed:
             run = self._progress.runs[move.task_id]
-            self._end(run, result=waited(run.waits_for, answer=self._answers.pop(move.task_id, None)))
+            answer = self._answers.pop(move.task_id, None)
+            self._end(run, result=waited(run.waits_for, answer=answer), took_answer=answer is not None)
         return self._progress.moves(now=now)
 
     def _put_ends(self, write: Write, *, moves: list[plan.Move], now: float) -> None:
@@ -318,7 +319,7 @@ class Hand:
             secret_places=spec.secret_places,
         )
 
-    def _end(self, run: plan.RunState, *, result: Ending) -> None:
+    def _end(self, run: plan.RunState, *, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
         if isinstance(result, outcomes.WorkerLost):
             self._suspects.add(run.task_id)
@@ -328,7 +329,7 @@ class Hand:
         since = self._ongoing_since.get(run.task_id)
         seconds = 0.0 if since is None else time.monotonic() - since
         row = ended(run, op=self._op, step=step, result=result, flow_name=flow_name, ongoing_seconds=seconds)
-        self._ended.append(row)
+        self._ended.append(row._replace(took_answer=True) if took_answer else row)
         if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._op == Op.ACTION:
             self._inputs.saw(row.task_id, output=row.output)
         self._see(row)

@@ -44,6 +44,7 @@ class Ended(NamedTuple):
     fingerprint: str = ""
     task_name: str = ""
     maybe_executed: bool = False
+    took_answer: bool = False  # this is what became of an answer from outside (see verbs.answer)
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
 
@@ -243,6 +244,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
             "fingerprint": ended.fingerprint,
             "task_name": ended.task_name,
             "maybe_executed": ended.maybe_executed,
+            "took_answer": ended.took_answer,
         }
     return row
 

@@ -64,37 +64,43 @@ LOG_FENCED = """
 """
 
 # A retry is written as failed where a person stopped retries meanwhile (the budget was lowered under the row's lock).
-ENDED_AND_LOGGED = """
+BECOMES_FAILED = "e.status = 'pending' AND r.attempt >= r.attempt_budget"
+# An answer from outside came before this end of an attempt, whose worker did not know it: the answer counts, but for a
+# success. The attempt has not ended but waits, is due, and whoever holds it reads it again (see END).
+IS_ANSWERED = "r.answer IS NOT NULL AND e.status <> 'success' AND NOT COALESCE(e.took_answer, false)"
+ENDED_AND_LOGGED = f"""
         WITH ended AS (
             UPDATE dist_task_taskrun r
-            SET status = CASE WHEN e.status = 'pending' AND r.attempt >= r.attempt_budget THEN 'failed'
-                    ELSE e.status END,
-                output = e.output, waits_for = COALESCE(e.waits_for, ''),
-                answer = CASE WHEN e.status = 'waiting' THEN r.answer END, error_code = COALESCE(e.error_code, ''),
+            SET status = CASE WHEN {IS_ANSWERED} THEN 'waiting' WHEN {BECOMES_FAILED} THEN 'failed' ELSE e.status END,
+                output = e.output,
+                waits_for = CASE WHEN NOT ({IS_ANSWERED}) THEN COALESCE(e.waits_for, '')
+                    WHEN r.waits_for = 'approval' THEN 'approval' ELSE 'callback' END,
+                answer = CASE WHEN {IS_ANSWERED} THEN r.answer END, error_code = COALESCE(e.error_code, ''),
                 error_message = COALESCE(e.error_message, ''),
-                maybe_executed = r.maybe_executed OR COALESCE(e.maybe_executed, false),
-                due_at = CASE WHEN e.status = 'waiting' AND r.answer IS NOT NULL THEN clock_timestamp()
+                maybe_executed = r.maybe_executed OR (COALESCE(e.maybe_executed, false) AND NOT ({IS_ANSWERED})),
+                due_at = CASE WHEN {IS_ANSWERED} THEN clock_timestamp()
                     ELSE clock_timestamp() + e.delay * interval '1 second' END,
-                finished_at = CASE WHEN e.status NOT IN ('pending', 'waiting')
-                      OR (e.status = 'pending' AND r.attempt >= r.attempt_budget)
+                finished_at = CASE WHEN NOT ({IS_ANSWERED})
+                      AND (e.status NOT IN ('pending', 'waiting') OR {BECOMES_FAILED})
                     THEN GREATEST(statement_timestamp(), r.started_at) END
             FROM jsonb_to_recordset(ends) AS e(n int, transaction_id bigint, task_id text, op text, item int,
                 attempt int, status text, event text, output jsonb, delay float8, waits_for text, error_code text,
                 error_message text,
-                outcome text, fingerprint text, task_name text, maybe_executed boolean, request jsonb, response jsonb)
+                outcome text, fingerprint text, task_name text, maybe_executed boolean, took_answer boolean,
+                request jsonb, response jsonb)
             WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
               AND e.transaction_id = ANY(mine)
               AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)
-            RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, e.*
+            RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, r.answer IS NULL AS is_unanswered, e.*
         ), logged AS (
             INSERT INTO dist_task_executionlog
                 (transaction_id, task_id, op, item, attempt, event, message, error_code, request, response,
                  started_at, at)
-            SELECT transaction_id, task_id, op, item, attempt, event, COALESCE(error_message, ''),
-                   COALESCE(error_code, ''), request, response, started_at,
+            SELECT transaction_id, task_id, op, item, attempt, CASE WHEN is_unanswered THEN event ELSE 'waiting' END,
+                   COALESCE(error_message, ''), COALESCE(error_code, ''), request, response, started_at,
                    GREATEST(statement_timestamp(), started_at)
             FROM ended
-        )"""
+        )"""  # noqa: S608  # parts of ours
 
 EXCEPTIONS = """, opened AS (
             INSERT INTO exceptions_app_exceptionrecord
@@ -118,15 +124,15 @@ EXCEPTIONS = """, opened AS (
               AND NOT (x.status = 'handled')
         )"""
 
-# On go those whose revision is as it was read, and all of whose ended attempts stood as they were thought.
+# On go those whose revision is as it was read, and all of whose ended attempts stood as they were thought, unanswered.
 END = f"""
     IF ends IS NOT NULL THEN
         IF eventful THEN
             {ENDED_AND_LOGGED}{EXCEPTIONS}
-            SELECT COALESCE(array_agg(n), '{{}}') INTO stood FROM ended;
+            SELECT COALESCE(array_agg(n) FILTER (WHERE is_unanswered), '{{}}') INTO stood FROM ended;
         ELSE
             {ENDED_AND_LOGGED}
-            SELECT COALESCE(array_agg(n), '{{}}') INTO stood FROM ended;
+            SELECT COALESCE(array_agg(n) FILTER (WHERE is_unanswered), '{{}}') INTO stood FROM ended;
         END IF;
         IF cardinality(stood) < jsonb_array_length(ends) THEN
             SELECT array_agg(one) INTO current FROM unnest(current) AS one

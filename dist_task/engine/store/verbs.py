@@ -5,7 +5,7 @@ A verb works on a transaction that somebody owns right now: raising the revision
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F, Q
@@ -20,6 +20,7 @@ from dist_task.states import (
     ExceptionStatus,
     RunStatus,
     TransactionStatus,
+    WaitsFor,
     sources,
 )
 from exceptions_app.models import ExceptionRecord
@@ -64,6 +65,32 @@ def answer(*, run_id: int, value: dict[str, Any], waits_for: str) -> bool:
         TaskRun.objects.filter(pk=run_id, status=RunStatus.WAITING, waits_for=waits_for, answer__isnull=True).update(
             answer=value, due_at=Now()
         )
+    )
+
+
+def call_back(*, run_id: int, value: dict[str, Any]) -> bool:
+    """Like `answer`, of what a service may answer at any time until the run has ended; False when that is too late.
+
+    Where no attempt waits for it right now it is kept: an attempt that ends without a success gives way to it.
+    """
+    open_run = TaskRun.objects.filter(pk=run_id, answer__isnull=True)
+    is_waiting = Q(status=RunStatus.WAITING, waits_for__in=(WaitsFor.CALLBACK, WaitsFor.SERVICE))
+    return bool(
+        open_run.filter(is_waiting).update(answer=value, waits_for=WaitsFor.CALLBACK, due_at=Now())
+        or open_run.filter(status__in=(RunStatus.RUNNING, RunStatus.PENDING)).update(answer=value)
+    )
+
+
+def is_awaited(*, run_id: int) -> bool:
+    """Whether `call_back` would be in time."""
+    statuses = (RunStatus.WAITING, RunStatus.RUNNING, RunStatus.PENDING)
+    return TaskRun.objects.filter(pk=run_id, answer__isnull=True, status__in=statuses).exists()
+
+
+def prolong(*, run_id: int, seconds: float) -> None:
+    """The wait for a callback ends so many seconds from now at the earliest."""
+    TaskRun.objects.filter(pk=run_id, status=RunStatus.WAITING, waits_for=WaitsFor.CALLBACK).update(
+        due_at=Now() + timedelta(seconds=seconds)
     )
 
 
