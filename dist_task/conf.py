@@ -38,6 +38,7 @@ class Conf:
     ALLOWED_HOSTS_OUT: tuple[str, ...] = field(default=())
     ALLOW_PRIVATE_TARGETS: bool = False
     CONNECTIONS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    PUBLIC_URL: str = ""
     SECRETS_DIR: str = ""
     SECRETS_KEYS: tuple[str, ...] = field(default=(), repr=False)
     ANONYMOUS_API: bool = False

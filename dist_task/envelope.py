@@ -24,13 +24,18 @@ from rest_framework.response import Response
 
 from dist_task import payload
 from dist_task.database import is_unreachable
-from dist_task.errors import Conflict, DistTaskError, InvalidRequest, NotFound
+from dist_task.errors import Conflict, DistTaskError, Gone, InvalidRequest, NotFound
 from dist_task.problems import InvalidValue, child_path, shown
 
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
-CODES: tuple[tuple[type[DistTaskError], int], ...] = ((NotFound, 404), (Conflict, 409), (InvalidRequest, 400))
+CODES: tuple[tuple[type[DistTaskError], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (Gone, 410),
+    (InvalidRequest, 400),
+)
 MOST_ERRORS = 100
 QUOTED_ERRORS = 5
 

@@ -26,6 +26,10 @@ class NotFound(DistTaskError):
     """Nothing has this name (HTTP 404)."""
 
 
+class Gone(DistTaskError):
+    """It is too late: what the caller answers has been answered, or nobody waits for it any more (HTTP 410)."""
+
+
 class Conflict(DistTaskError):
     """The instance_id is taken by a transaction of another flow or other params (HTTP 409)."""
 

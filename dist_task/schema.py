@@ -19,6 +19,7 @@ from dist_task.api import check_query
 from dist_task.envelope import EnvelopeRenderer, dump
 
 METHODS = ("get", "post", "put", "delete")
+CALLBACKS = "/api/v1/callbacks/"  # the token in the address is all that is asked for
 OPEN = ("/health", "/livez", "/readyz")
 ERRORS = {
     "400": "Something in the request is wrong; `message` says what, `data.errors` where.",
@@ -26,6 +27,7 @@ ERRORS = {
     "403": "The role does not allow this.",
     "404": "There is nothing of this id.",
     "409": "The instance_id is taken by a transaction of another flow or other params.",
+    "410": "Too late: it was answered before, or nobody waits for it any more.",
     "413": "The body is larger than this service accepts.",
     "415": "The Content-Type is not application/json.",
     "500": "An internal error; `data.error_id` is in the log.",
@@ -145,6 +147,9 @@ def errors_of(operation: Mapping[str, Any], *, path: str) -> list[str]:
     codes = {"400", "500", "503"}
     if path not in OPEN:
         codes |= {"401", "403"}
+    if path.startswith(CALLBACKS):
+        codes |= {"410"}
+        codes -= {"401", "403"}
     if "{" in path or path == "/api/v1/transactions":
         codes.add("404")
     if "requestBody" in operation:

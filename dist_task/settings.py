@@ -61,6 +61,7 @@ SECRET_KEY = env.str(
     "SECRET_KEY",
     default="" if PRODUCTION else development_key("secret_key", fresh="development-" + secrets.token_urlsafe(48)),
 )
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 DEBUG = False
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -183,6 +184,7 @@ DIST_TASK = {
     "MAX_BODY_BYTES": env.int("MAX_BODY_BYTES", default=1_048_576),
     "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
     "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
+    "PUBLIC_URL": env.str("DIST_TASK_PUBLIC_URL", default="" if PRODUCTION else "http://127.0.0.1:8080"),
     "SECRETS_DIR": env.str("DIST_TASK_SECRETS_DIR", default=""),
     "SECRETS_KEYS": secrets_keys(),
     "STOP_GRACE_SECONDS": env.float("STOP_GRACE_SECONDS", default=30.0 if PRODUCTION else 5.0),

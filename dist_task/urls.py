@@ -13,6 +13,7 @@ from exceptions_app.api import ExceptionViewSet
 from flows.api import FlowViewSet
 from stats.api import StatsViewSet
 from transactions.api import TransactionViewSet
+from transactions.callbacks import CallbackView
 
 router = Router()
 router.register("flows", FlowViewSet, basename="flow")
@@ -26,6 +27,7 @@ urlpatterns = [
     re_path(r"^readyz/?$", ReadyView.as_view(), name="readyz"),
     re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", DocsView.as_view(), name="docs"),
+    re_path(r"^api/v1/callbacks/(?P<token>[^/]+)/?$", CallbackView.as_view(), name="callback"),
     path("api/v1/", include(router.urls)),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", site.urls),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from dist_task.errors import IllegalMove, InvalidRequest, NotFound
+from dist_task.errors import Gone, IllegalMove, InvalidRequest, NotFound
+from dist_task.executors.callback import RunName
 from dist_task.models import LogEvent, TaskRun
 from dist_task.states import (
     COMPENSATION_MOVES,
@@ -35,6 +37,7 @@ from .store import batch, counts, leases, verbs
 
 LONGEST_DELAY_SECONDS = 30 * 86_400
 LONGEST_REMARK = 2_000
+SUCCESS, FAILURE, HEARTBEAT = CALLBACK_RESULTS = ("success", "failure", "heartbeat")
 
 
 @transaction.atomic
@@ -121,6 +124,37 @@ def decide_approval(
     _log(txn, event=LogEvent.ANSWERED, actor=actor, remark=remark, detail={"approved": approve}, run=run)
     verbs.wake(txn)
     return _committed(txn)
+
+
+@transaction.atomic
+def take_callback(name: RunName, *, result: str, answer: Mapping[str, Any]) -> Transaction:
+    """What a service says of work that it went on with; the first answer counts, Gone for a later one.
+
+    `result` is `success`, `failure` or `heartbeat`, `answer` may hold `output`, or `code` and `message`.
+    """
+    txn = _locked(name.instance_id)
+    run = TaskRun.objects.filter(transaction=txn, task_id=name.task_id, op=name.op, item=name.item).first()
+    if run is None:
+        raise NotFound(_("nobody waits for this callback"))
+    if result == HEARTBEAT:
+        is_in_time = verbs.is_awaited(run_id=run.pk)
+        if seconds := _spec(txn, run=run).config.get("callback_within"):
+            verbs.prolong(run_id=run.pk, seconds=seconds)
+    else:
+        is_in_time = verbs.call_back(run_id=run.pk, value=_called_back(result, answer=answer))
+    if not is_in_time:
+        raise Gone(_("the task %(task)s waits for no callback any more") % {"task": run.task_id})
+    detail = {"result": result}
+    _log(txn, event=LogEvent.ANSWERED, actor="callback", remark=answer.get("message", ""), detail=detail, run=run)
+    verbs.wake(txn)
+    return _committed(txn)
+
+
+def _called_back(result: str, *, answer: Mapping[str, Any]) -> dict[str, object]:
+    if result == SUCCESS:
+        return {"ok": True, "output": answer.get("output")}
+    message = answer.get("message") or _("the service called back that it failed")
+    return {"ok": False, "code": answer.get("code") or "CALLBACK_FAILED", "message": message}
 
 
 def _decision(approve: bool, *, actor: str, remark: str) -> dict[str, object]:

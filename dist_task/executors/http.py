@@ -12,6 +12,7 @@ from dist_task.errors import ExecutionError
 from dist_task.payload import body_of
 
 from .base import Ongoing, Result, TaskCall
+from .callback import is_offered
 from .checks import METHODS, METHODS_WITH_BODY, header_problems, unknown_keys, url_problems
 from .endpoint import ENDPOINTS, endpoint_problems, task_problems
 from .outbound import OUTBOUND
@@ -46,7 +47,7 @@ class HttpExecutor:
         return str(config["connection"]) if "connection" in config else urlsplit(str(config["url"])).netloc
 
     async def execute(self, call: TaskCall) -> Result | Ongoing:
-        if "connection" in call.config or call.secret_places or _names_secrets(call.config):
+        if "connection" in call.config or call.secret_places or _names_secrets(call.config) or is_offered(call.config):
             return await _execute_guarded(call)
         method = call.config.get("method", "POST")
         url = with_query(call.config["url"], query=call.config.get("query", {}))
@@ -78,7 +79,7 @@ class HttpExecutor:
 
 
 async def _execute_guarded(call: TaskCall) -> Result | Ongoing:
-    """Through a registered connection, or with secrets."""
+    """Through a registered connection, with secrets, or with the offer of a callback."""
     config = call.config
     method = config.get("method", "POST")
     endpoint = ENDPOINTS.find(config["connection"], kind=HttpExecutor.kind) if "connection" in config else None

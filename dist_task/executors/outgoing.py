@@ -13,6 +13,7 @@ from dist_task.errors import ExecutionError
 from dist_task.payload import for_log, mask
 from dist_task.redaction import MASKED
 
+from . import callback
 from .base import TaskCall
 from .connection import Answer
 from .endpoint import Endpoint
@@ -77,9 +78,10 @@ class Outgoing:
         hidden = {name: value for name, value in given.items() if OPENING in value}
         constant = constant_headers(_items(given, without=hidden), content_type=self._content_type(hidden))
         credentials = self.endpoint.credentials() if self.endpoint else {}
-        varying = {**SECRETS.fill(hidden), **credentials, **call.headers}
+        offered = callback.headers_of(call)
+        varying = {**SECRETS.fill(hidden), **credentials, **call.headers, **offered}
         url, shown = self._urls()
-        sent = {**dict(constant), **hidden, **dict.fromkeys(credentials, MASKED), **call.headers}
+        sent = {**dict(constant), **hidden, **dict.fromkeys((*credentials, *offered), MASKED), **call.headers}
         request = logged_request(self.method, shown, configured=given, sent=sent, value=self.value, body=self.body)
         try:
             answer = await OUTBOUND.send(
@@ -95,7 +97,7 @@ class Outgoing:
         except ExecutionError as error:
             error.request = request
             raise
-        return answer, request
+        return callback.without_token(answer, offered=offered), request
 
     def _content_type(self, hidden: Mapping[str, str]) -> str:
         return "" if "content-type" in {name.lower() for name in hidden} else self.content_type

@@ -12,6 +12,7 @@ from dist_task.errors import ExecutionError
 from dist_task.payload import body_of, capped, mask
 
 from .base import Ongoing, Result, TaskCall
+from .callback import is_offered
 from .checks import header_problems, unknown_keys, url_problems
 from .connection import Answer
 from .connections import CONNECTIONS, Connection
@@ -58,7 +59,8 @@ class RpcExecutor:
     async def execute(self, call: TaskCall) -> Result | Ongoing:
         service, configured = call.config["service"], call.config.get("headers", {})
         url = f"http://{service}/rpc"
-        if call.secret_places or names_secrets("", headers=configured, query={}) or _registered(service) is not None:
+        hides = call.secret_places or names_secrets("", headers=configured, query={}) or is_offered(call.config)
+        if hides or _registered(service) is not None:
             return await _execute_guarded(call, url=url)
         payload = _payload(call, params=call.input)
         constant = constant_headers(tuple(configured.items()), content_type="application/json")
@@ -80,7 +82,7 @@ class RpcExecutor:
 
 
 async def _execute_guarded(call: TaskCall, *, url: str) -> Result | Ongoing:
-    """Through a registered connection, or with secrets."""
+    """Through a registered connection, with secrets, or with the offer of a callback."""
     service = call.config["service"]
     endpoint = ENDPOINTS.find(service, kind=RpcExecutor.kind) if _registered(service) is not None else None
     if endpoint is not None:

@@ -1,7 +1,7 @@
 """What an answer says about the work (FLOWS, "Outcome of an attempt"): a task's config and an answer give the verdict.
 
-Pure. What comes first counts: a service that says "not yet" (425), a gateway that does not know (502, 504), then what
-the config says about answers (`ok_when`, `result_protocol`), then the status.
+Pure. What comes first counts: a service that says "not yet" (202 where a callback was offered, 425), a gateway that
+does not know (502, 504), then what the config says (`ok_when`, `result_protocol`), then the status.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from flows.expressions import Expression, ExpressionFailed, as_condition, read
 from flows.templates import Scope
 
 from .base import Ongoing, Result
+from .callback import callback_problems, is_offered
 from .connection import Answer
 
-KEYS = frozenset({"result_protocol", "ok_when", "error_code", "ongoing_within"})
+KEYS = frozenset({"result_protocol", "ok_when", "error_code", "ongoing_within", "callback", "callback_within"})
 """Of a config: what the author says about answers. No template may stand there."""
 PROTOCOLS = frozenset({"dtm", "envelope"})
 KEPT_HEADERS = tuple((name, name.lower().encode()) for name in ("Content-Type", "Location", "ETag", "X-Request-Id"))
+ACCEPTED = 202
 ONGOING_STATUS = 425
 CONFLICT = 409  # dtm's word for a definite failure
 UNKNOWN_STATUSES = frozenset({502, 504})
@@ -42,7 +44,7 @@ ONGOING_SECONDS = 86_400
 MOST_ONGOING_SECONDS = 366 * 86_400
 LONGEST_PATH = 200
 LONGEST_CODE = 100
-_DECIDING = frozenset({"ok_when", "result_protocol"})
+_DECIDING = frozenset({"ok_when", "result_protocol", "callback"})
 _ROOTS = frozenset({"status", "headers", "body"})
 _PATH = re.compile(r"(status|headers|body)(\.[^.\s]+)*")
 
@@ -101,6 +103,9 @@ def parsed_body(answer: Answer) -> Any:
 
 
 def _judged(heard: Heard, *, config: Mapping[str, Any]) -> Result | Ongoing | ExecutionError:
+    if heard.status == ACCEPTED and is_offered(config):
+        seconds = config.get("callback_within")
+        return Ongoing(WaitsFor.CALLBACK, seconds=seconds, request=heard.request, response=heard.response)
     if heard.status == ONGOING_STATUS:
         return _ongoing(heard, config=config)
     if heard.status in UNKNOWN_STATUSES:
@@ -263,10 +268,11 @@ def verdict_problems(config: Mapping[str, Any], *, protocols: frozenset[str] = P
     path = config.get("error_code", "status")
     if not isinstance(path, str) or len(path) > LONGEST_PATH or not _PATH.fullmatch(path):
         problems.append(_("error_code must be a path that begins with body, headers or status, like body.code"))
-    if not is_seconds(config.get("ongoing_within", 1)):
-        message = _("%(key)s must be a number of seconds up to %(most)d")
-        problems.append(message % {"key": "ongoing_within", "most": MOST_ONGOING_SECONDS})
-    return problems + _clashes(config)
+    for key in ("ongoing_within", "callback_within"):
+        if not is_seconds(config.get(key, 1)):
+            message = _("%(key)s must be a number of seconds up to %(most)d")
+            problems.append(message % {"key": key, "most": MOST_ONGOING_SECONDS})
+    return problems + callback_problems(config) + _clashes(config)
 
 
 def is_seconds(value: object) -> bool:

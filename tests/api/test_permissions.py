@@ -21,6 +21,7 @@ from tests.api.conftest import Api, as_role, checked, token_of
 from tests.commands.rows import fail_one, make_flow
 
 OPEN = {"/health", "/livez", "/readyz"}
+BY_TOKEN = {"/api/v1/callbacks/x1"}  # what stands in the address is all that is asked for
 ELSEWHERE = ("/admin", "/i18n")  # the console has its own login; the language is anybody's to choose
 METHODS = ("GET", "POST", "PUT", "DELETE")
 
@@ -41,12 +42,12 @@ def example(pattern: str) -> str:
 
 
 ADDRESSES = sorted({example(each) for each in addresses(get_resolver().url_patterns)})
-GUARDED = [each for each in ADDRESSES if each not in OPEN and each != "/" and not each.startswith(ELSEWHERE)]
+GUARDED = [each for each in ADDRESSES if each not in OPEN | BY_TOKEN and each != "/" and not each.startswith(ELSEWHERE)]
 
 
 def test_the_walk_knows_the_addresses() -> None:
     assert {"/api/v1/flows", "/api/v1/transactions/x1/retry", "/api/schema", "/api/docs"} <= set(GUARDED)
-    assert set(ADDRESSES) >= OPEN
+    assert set(ADDRESSES) >= OPEN | BY_TOKEN
 
 
 @pytest.mark.parametrize("address", GUARDED)
@@ -70,6 +71,14 @@ def test_nothing_is_answered_to_who_has_no_role(db: None, closed: None, address:
 @pytest.mark.parametrize("address", sorted(OPEN))
 def test_health_is_open_even_with_a_bad_token(db: None, closed: None, address: str) -> None:
     assert Api(token="bad").get(address).status in (200, 503)
+
+
+@pytest.mark.parametrize("address", sorted(BY_TOKEN))
+@pytest.mark.parametrize("token", ["", "bad"])
+def test_an_address_with_a_token_asks_for_nothing_else(db: None, closed: None, address: str, token: str) -> None:
+    statuses = {method: Api(token=token).ask(method, address).status for method in METHODS}
+
+    assert statuses == {"GET": 405, "POST": 404, "PUT": 405, "DELETE": 405}
 
 
 ACTIONS = {
