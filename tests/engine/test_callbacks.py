@@ -6,12 +6,16 @@ import re
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from dist_task.engine import operate
-from dist_task.errors import Gone, NotFound
-from dist_task.executors.callback import HEADER, RunName, run_of, token_of
+from dist_task.engine.store import batch
+from dist_task.errors import ExecutionError, Gone, NotFound
+from dist_task.executors.base import TaskCall
+from dist_task.executors.callback import HEADER, RunName, headers_of, run_of, token_of
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
+from tests.commands import rows
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -274,3 +278,55 @@ def test_the_address_is_that_of_the_service_and_the_run(accepted: str, service: 
 
     assert re.fullmatch(r"http://127\.0\.0\.1:8080/api/v1/callbacks/[\w-]+\.[\w-]+", address)
     assert named(service.calls[0]) == RunName(accepted, "a", "action", -1)
+
+
+def test_an_rpc_service_calls_back_over_the_api(worker: WorkerThread, service: Service) -> None:
+    service.answer("/rpc", ACCEPTED)
+    config = {"service": service.netloc, "method": "pay", "callback": True}
+    instance_id = begin(make_flow({"id": "a", "type": "rpc", "config": config}))
+    wait_for(lambda: waiting(instance_id))
+    address = service.calls[0].headers[HEADER.lower()].removeprefix("http://127.0.0.1:8080")
+
+    answers = [Client().post(address, {"result": "success", "output": 7}, "application/json") for _time in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 410]
+    assert TaskRun.objects.get(transaction=finished(instance_id)).output == 7
+
+
+def test_without_an_address_of_ours_nothing_is_called(settings: Any) -> None:
+    settings.DIST_TASK = {**settings.DIST_TASK, "PUBLIC_URL": ""}
+    call = TaskCall("i1", "a", "action", -1, attempt=1, config={"callback": True}, input={}, timeout_seconds=1)
+
+    with pytest.raises(ExecutionError) as caught:
+        headers_of(call)
+
+    assert (caught.value.code, caught.value.permanent, caught.value.unknown) == ("NO_PUBLIC_URL", False, False)
+
+
+def test_a_decision_in_the_moment_in_which_its_time_runs_out_counts(transactional_db: None) -> None:
+    """The worker did not know of it when it wrote that none came in time."""
+    rows.wait_one("i1", flow=make_flow({"id": "pay", "type": "approval", "config": {"within": 60}}))
+    operate.decide_approval("i1", "pay", approve=True, actor="ada", roles=None)
+    worker_id, held = rows.claim("i1")
+
+    late = batch.Ended("pay", 1, "failed", "failed", error_code="NO_ANSWER", outcome="terminal", fingerprint="f")
+    rows.record(batch.Write(held.transaction_id, held.revision, ended=[late]), worker_id=worker_id)
+
+    run = TaskRun.objects.get(transaction__instance_id="i1")
+    assert (run.status, run.waits_for, run.answer is not None) == ("waiting", "approval", True)
+    assert not ExceptionRecord.objects.exists()
+
+
+def test_a_worker_that_dies_takes_no_answer_along(transactional_db: None) -> None:
+    task = {"id": "pay", "type": "http", "config": {"url": "http://payment/pay", "callback": True}}
+    rows.start_one("i1", flow=make_flow(task))
+    worker_id, held = rows.claim("i1")
+    begun = batch.Begun("pay", attempt=1, budget=1, input={})
+    rows.record(batch.Write(held.transaction_id, held.revision, begun=[begun]), worker_id=worker_id)
+    operate.take_callback(RunName("i1", "pay", "action", -1), result="success", answer={"output": 7})
+
+    lost = batch.Ended("pay", 1, "failed", "worker_lost", error_code="WORKER_LOST", outcome="unknown", fingerprint="f")
+    rows.record(batch.Write(held.transaction_id, held.revision, ended=[lost]), worker_id=worker_id)
+
+    run = TaskRun.objects.get(transaction__instance_id="i1")
+    assert (run.status, run.waits_for, run.answer) == ("waiting", "callback", {"ok": True, "output": 7})

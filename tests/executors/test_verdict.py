@@ -196,6 +196,35 @@ def test_error_code_counts_whatever_decides(config: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "status", "expected"),
+    [
+        ({}, 202, (OK, "")),
+        ({"callback": False}, 202, (OK, "")),
+        ({"callback": True}, 202, (ONGOING, "callback")),
+        ({"callback": True, "ok_when": "false"}, 202, (ONGOING, "callback")),
+        ({"callback": True, "result_protocol": "dtm"}, 202, (ONGOING, "callback")),
+        ({"callback": True}, 200, (OK, "")),
+        ({"callback": True}, 203, (OK, "")),
+        ({"callback": True}, 425, (ONGOING, "service")),
+        ({"callback": True}, 504, (UNKNOWN, "HTTP_504")),
+        ({"callback": True, "ok_when": "false"}, 200, NOT_OK),
+    ],
+)
+def test_a_202_means_accepted_where_a_callback_was_offered(
+    config: dict[str, Any], status: int, expected: tuple[str, str]
+) -> None:
+    assert said(heard(status), config) == expected
+
+
+@pytest.mark.parametrize(("config", "seconds"), [({}, None), ({"callback_within": 60}, 60)])
+def test_the_wait_for_a_callback_ends_where_the_config_says_so(config: dict[str, Any], seconds: float | None) -> None:
+    found = verdict(heard(202), config={"callback": True, **config}, request=REQUEST)
+
+    assert isinstance(found, Ongoing)
+    assert (found.seconds, found.within) == (seconds, None)
+
+
+@pytest.mark.parametrize(
     ("given", "seconds"),
     [("", 0.1), ("0", 0.1), ("7", 7.0), ("soon", 0.1), ("999999999999", 86_400.0), ("-3", 0.1)],
 )
