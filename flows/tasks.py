@@ -10,6 +10,8 @@ from django.utils.translation import gettext_noop as _
 
 from dist_task.executors.secrets import Place, places
 from dist_task.problems import Problem, Problems, child_path, shown
+from flows import expressions
+from flows.expressions import FLOW_ROOTS, Expression
 from flows.fields import Field
 from flows.graph import Ancestry
 from flows.reader import Reader
@@ -38,10 +40,11 @@ TASK_KEYS = frozenset(
         "input",
         "input_from",
         "output",
+        "when",
         "compensate",
     )
 )
-LATER_TASK_KEYS = frozenset(("when", "foreach", "max_parallel", "total_timeout"))
+LATER_TASK_KEYS = frozenset(("foreach", "max_parallel", "total_timeout"))
 COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "retry"))
 INPUT_ROOTS = frozenset(("params", "tasks", "instance_id", "secrets"))
 CONFIG_ROOTS = INPUT_ROOTS | {"input"}
@@ -84,13 +87,17 @@ class TaskSpec:
     inputs: tuple[Field, ...]
     config_template: Template = NO_TEMPLATE
     input: Template | None = None  # in place of the transaction's params
+    when: Expression | None = None  # where it gives false the task is skipped
+    ancestors: frozenset[str] = frozenset()  # those that `when` may look at without naming them
     secret_places: tuple[Place, ...] = ()  # of what it is given: where the definition itself names secrets
     compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
 
     @property
     def needs(self) -> frozenset[str]:
-        """The tasks whose outputs its templates look at."""
-        return self.config_template.needs | (self.input.needs if self.input else frozenset())
+        """The tasks whose outputs its templates and its condition look at."""
+        named = self.when.needs if self.when else frozenset()
+        looked_at = self.ancestors if named is None else named
+        return self.config_template.needs | (self.input.needs if self.input else frozenset()) | looked_at
 
 
 class Sketch(NamedTuple):
@@ -166,6 +173,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS), known=known)
     name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
     timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
+    when = _read_condition(block, scope=known.scope(task_id, roots=FLOW_ROOTS))
     return TaskSpec(
         id=task_id,
         name=name,
@@ -176,6 +184,8 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         config=called.config,
         config_template=called.config_template,
         input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS)),
+        when=when,
+        ancestors=frozenset(known.ancestry.of(task_id)) if when and when.needs is None else frozenset(),
         retry=_read_retry(block, default=RetryPolicy()),
         timeout_seconds=timeout_seconds,
         optional=block.flag("optional", default=False),
@@ -224,6 +234,14 @@ def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     else:
         return None
     return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
+
+
+def _read_condition(block: Reader, *, scope: Scope) -> Expression | None:
+    if "when" not in block.data:
+        return None
+    return expressions.read(
+        block.data["when"], path=child_path(block.path, "when"), problems=block.problems, scope=scope
+    )
 
 
 def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Place, ...]:

@@ -1,0 +1,78 @@
+"""Where a transaction stands, forwards or backwards: built from what is stored, kept up to date by its hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dist_task.states import CompensationStatus, Op, RunStatus
+from flows.expressions import FAILED, TOO_LONG
+
+from . import compensate, plan
+from . import outcome as outcomes
+from .inputs import Inputs
+from .loaded import LoadedFlow, Step
+from .store.claims import Claimed, StoredRun
+
+EXPRESSION_CODES = frozenset({FAILED, TOO_LONG})
+
+
+@dataclass(slots=True)
+class Direction:
+    """The forward work of a transaction, or its undoing: the tasks, how far they are, and what they are given."""
+
+    op: str
+    steps: Mapping[str, Step]
+    progress: plan.Progress
+    inputs: Inputs
+    runs: list[StoredRun]  # as they were read
+    suspects: set[str]  # tasks whose last attempt lost its worker
+    unjudged: set[str]  # tasks whose condition had no result
+    answers: dict[str, dict[str, Any]]  # what came from outside for those that wait
+
+    @classmethod
+    def of(cls, claimed: Claimed, *, flow: LoadedFlow, runs: list[StoredRun]) -> Self:
+        is_undoing = claimed.compensation == CompensationStatus.RUNNING
+        op = Op.COMPENSATE if is_undoing else Op.ACTION
+        steps = flow.undo_steps if is_undoing else flow.steps
+        own = [run for run in runs if run.op == op]
+        return cls(
+            op=op,
+            steps=steps,
+            progress=_back(flow, runs=runs) if is_undoing else _forth(flow, claimed=claimed, runs=own),
+            inputs=Inputs(claimed, op=op, forth=flow.steps, steps=steps, runs=own),
+            runs=own,
+            suspects={run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE},
+            unjudged={run.task_id for run in own if run.error_code in EXPRESSION_CODES},
+            answers={run.task_id: run.answer for run in own if run.answer is not None},
+        )
+
+    def tries(self, task_id: str) -> int:
+        return self.steps[task_id].spec.retry.tries
+
+
+def _forth(flow: LoadedFlow, *, claimed: Claimed, runs: Iterable[StoredRun]) -> plan.Progress:
+    return plan.Progress.of(flow.definition, runs=map(_state, runs), cancelling=claimed.cancelling)
+
+
+def _back(flow: LoadedFlow, *, runs: Iterable[StoredRun]) -> plan.Progress:
+    done = [compensate.Done(run.task_id, run.status, run.maybe_executed) for run in runs if run.op == Op.ACTION]
+    undo = compensate.to_undo(flow.definition, done=done)
+    states = [_state(run) for run in runs if run.op == Op.COMPENSATE]
+    return compensate.progress(flow.backwards, undo=undo, runs=states)
+
+
+def _state(run: StoredRun) -> plan.RunState:
+    due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > 0 else 0.0
+    if run.status == RunStatus.WAITING and run.is_never_due:
+        due_at = plan.FOREVER
+    return plan.RunState(
+        run.task_id,
+        status=run.status,
+        attempt=run.attempt,
+        budget=run.budget,
+        due_at=due_at,
+        waits_for=run.waits_for,
+    )
