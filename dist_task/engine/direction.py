@@ -34,6 +34,10 @@ class Direction:
 
     @classmethod
     def of(cls, claimed: Claimed, *, flow: LoadedFlow, runs: list[StoredRun]) -> Self:
+        if claimed.fresh:
+            progress = _forth(flow, claimed=claimed, runs=())
+            inputs = Inputs(claimed, op=Op.ACTION, forth=flow.steps, steps=flow.steps, runs=())
+            return cls(Op.ACTION, flow.steps, progress, inputs, [], set(), set(), {})
         is_undoing = claimed.compensation == CompensationStatus.RUNNING
         op = Op.COMPENSATE if is_undoing else Op.ACTION
         steps = flow.undo_steps if is_undoing else flow.steps

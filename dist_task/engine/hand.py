@@ -177,25 +177,27 @@ class Hand:
             return write
         moves = self._moves(now + LEAD_SECONDS)
         write.ended = self._ended
-        if self._desk.accepting:
-            self._begin_all(write, moves=moves)
-        elif not self._calls and not self._unmade:
+        if not self._desk.accepting and not self._calls and not self._unmade:
             write.release, write.wake_in_seconds = True, 0.0
-        self._put_ends(write, moves=moves, now=now)
+        if moves:
+            if self._desk.accepting:
+                self._begin_all(write, moves=moves)
+            self._put_ends(write, moves=moves, now=now)
         self._ended = []
         self._set_timer(now)
         return None if write.is_empty else write
 
     def _moves(self, now: float) -> list[plan.Move]:
         """After the waits that are over have ended."""
-        moves = self._way.progress.moves(now=now)
-        elapsed = [move for move in moves if isinstance(move, plan.Elapse)]
+        progress = self._way.progress
+        moves = progress.moves(now=now)
+        elapsed = [move for move in moves if isinstance(move, plan.Elapse)] if progress.is_waiting else []
         if not elapsed:
             return moves
         for move in elapsed:
-            run = self._way.progress.runs[move.task_id]
+            run = progress.runs[move.task_id]
             self._end(run, result=waited(run.waits_for, answer=self._way.answers.pop(move.task_id, None)))
-        return self._way.progress.moves(now=now)
+        return progress.moves(now=now)
 
     def _put_ends(self, write: Write, *, moves: list[plan.Move], now: float) -> None:
         for move in moves:
@@ -333,10 +335,12 @@ class Hand:
 
     def _see(self, row: Ended) -> None:
         run = self._way.progress.runs[row.task_id]
-        due_at = time.monotonic() + (row.delay_seconds or 0.0)
-        if row.status == RunStatus.WAITING and row.delay_seconds is None:
-            due_at = plan.FOREVER
-        self._way.progress.see(run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for))
+        due_at = 0.0
+        if row.status in (RunStatus.PENDING, RunStatus.WAITING):
+            is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
+            due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else plan.FOREVER
+        state = plan.RunState(row.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for)
+        self._way.progress.see(state)
 
     def _named(self, begun: Begun) -> Attempt:
         return Attempt(self.transaction_id, begun.task_id, op=begun.op, number=begun.attempt)

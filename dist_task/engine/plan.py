@@ -161,6 +161,10 @@ class Progress:
         return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
 
     @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
     def next_due_at(self) -> float | None:
         """When the earliest pending run may start or wait is over, also while others are in flight."""
         if not self._pending and not self._waiting:
@@ -173,7 +177,8 @@ class Progress:
 
     def _satisfy(self, task_id: str) -> None:
         self._satisfied.add(task_id)
-        self._be_ready(self._released_by(task_id))
+        if released := self._released_by(task_id):
+            self._be_ready(released)
 
     def _be_ready(self, task_ids: Iterable[str]) -> None:
         """What waits for nothing more may start; what is passed over is satisfied by that, and so on."""
