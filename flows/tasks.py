@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext_noop as _
 
 from dist_task.executors.secrets import Place, places
-from dist_task.problems import Problem, Problems, child_path, shown
+from dist_task.problems import Meant, Problem, Problems, child_path, shown
 from flows import expressions
 from flows.expressions import FLOW_ROOTS, Expression
 from flows.fields import Field
@@ -52,6 +52,7 @@ UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
 UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
 """Of a compensation that says nothing else: longer than most outages, over an hour in all."""
+NO_TASK = _("there is no task %(id)s")
 NO_TEMPLATE = Template({})
 NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
 # The type that a config gives away, where neither the task nor the registry names one.
@@ -311,10 +312,11 @@ def _read_type(
     available = ", ".join(sorted(known.kinds))
     if kind:
         message = _("task type '%(type)s' is not available in this version; available: %(available)s")
-        block.refuse(key, message, type=shown(kind), available=available)
+        block.refuse(key, message, meant=Meant(kind, known.kinds), type=shown(kind), available=available)
     elif block.data.get("task_name"):
         message = _("%(task_name)s is not a registered task definition; without one, a type is required")
-        block.refuse("task_name", message, task_name=block.quoted("task_name"))
+        meant = Meant(block.data["task_name"], known.registry)
+        block.refuse("task_name", message, meant=meant, task_name=block.quoted("task_name"))
     else:
         block.refuse("type", _("is required; available: %(available)s"), available=available)
     return ""
@@ -338,7 +340,7 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         if not isinstance(other, str):
             fault = _("must be the id of a task")
         elif other not in ids:
-            fault = _("there is no task %(id)s")
+            fault = NO_TASK
         elif other == task_id:
             fault = _("the task %(id)s cannot depend on itself")
         elif other in needed:
@@ -346,7 +348,8 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         else:
             needed[other] = None
         if fault:
-            block.problems.add_at(block.path, ("depends_on", index), fault, id=shown(other))
+            meant = Meant(other, ids) if fault == NO_TASK else None
+            block.problems.add_at(block.path, ("depends_on", index), fault, meant=meant, id=shown(other))
     return tuple(needed)
 
 
