@@ -1,0 +1,155 @@
+"""Databases of somebody else, on real servers, with a role for tasks that may do what the documents say it needs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+import pymysql
+from django.db import connection
+
+from dist_task.executors.db import mysql, postgres
+from tests.mariadb import Server
+
+ROLE = "shop_tasks"
+HOSTILE = "o\"d`d; DROP TABLE accounts -- '"
+"""The name of a column, which both databases allow."""
+COLUMNS = ["id", "balance", "price", "note", "at", "doc", "flag", HOSTILE]
+TABLES = {
+    "accounts": {"columns": COLUMNS, "operations": ["insert", "update", "delete", "upsert"]},
+    "keyless": {"columns": ["id", "balance"], "operations": ["upsert"]},
+    "orders": {"columns": ["id", "account"], "operations": ["insert"]},
+}
+
+
+@dataclass
+class Shop:
+    """`run` acts as the owner, each statement for itself. `password` is that of the role."""
+
+    dialect: str
+    owner: Any
+    place: dict[str, Any]
+    password: str = field(repr=False)
+
+    def run(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.owner.cursor() as cursor:
+            cursor.execute(text, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """What somebody registers."""
+        return {"kind": "db", "user": ROLE, "password": self.password, "tables": TABLES, **self.place, **more}
+
+    def other(self, **parameters: Any) -> Any:
+        """A second connection of the owner, in a transaction."""
+        if self.dialect == "postgresql":
+            return psycopg2.connect(**{**_parameters(self.owner.info.dbname), **parameters})
+        given = {"host": self.owner.host, "port": self.owner.port, "user": self.owner.user}
+        given |= {"password": self.owner.password, "database": self.owner.db, "charset": "utf8mb4"}
+        return pymysql.connect(**given)
+
+    def balance(self, account: str) -> Any:
+        found = self.run("SELECT balance FROM accounts WHERE id = %s", account)
+        return found[0][0] if found else None
+
+    @property
+    def barrier(self) -> list[tuple[Any, ...]]:
+        rows = self.run("SELECT gid, branch_id, op, reason FROM dist_task_barrier ORDER BY gid, branch_id, op")
+        return [tuple(row) for row in rows]
+
+    def renew(self) -> None:
+        """Empty tables but for two accounts, an empty barrier, and just the rights that a role needs."""
+        for text in (renew_postgres if self.dialect == "postgresql" else renew_mariadb)(self):
+            self.run(text)
+        for account, balance in (("ann", 100), ("bob", 0)):
+            self.run("INSERT INTO accounts (id, balance) VALUES (%s, %s)", account, balance)
+
+
+def renew_postgres(shop: Shop) -> Iterator[str]:
+    yield "DROP SCHEMA IF EXISTS public CASCADE"
+    yield "CREATE SCHEMA public"
+    yield f"GRANT USAGE ON SCHEMA public TO {ROLE}"
+    odd = '"' + HOSTILE.replace('"', '""') + '"'
+    yield (
+        "CREATE TABLE accounts (id varchar(64) PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0),"
+        f" price numeric(30, 10), note text, at timestamptz, doc jsonb, flag boolean, {odd} text)"
+    )
+    yield "CREATE TABLE keyless (id varchar(64), balance bigint)"
+    yield (
+        "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " account varchar(64) REFERENCES accounts DEFERRABLE INITIALLY DEFERRED)"
+    )
+    yield postgres.BARRIER_SQL
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON accounts, keyless, orders TO {ROLE}"
+    yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {ROLE}"
+
+
+def renew_mariadb(shop: Shop) -> Iterator[str]:
+    for table in ("orders", "accounts", "keyless", "dist_task_barrier"):
+        yield f"DROP TABLE IF EXISTS {table}"
+    odd = "`" + HOSTILE.replace("`", "``") + "`"
+    yield (
+        "CREATE TABLE accounts (id varchar(64) PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0),"
+        f" price decimal(30, 10), note text, at datetime(6), doc json, flag boolean, {odd} text) COLLATE utf8mb4_bin"
+    )
+    yield "CREATE TABLE keyless (id varchar(64), balance bigint)"
+    yield (
+        "CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, account varchar(64) COLLATE utf8mb4_bin,"
+        " FOREIGN KEY (account) REFERENCES accounts (id))"
+    )
+    yield mysql.BARRIER_SQL
+    yield f"DROP USER IF EXISTS {ROLE}@'127.0.0.1'"
+    yield f"CREATE USER {ROLE}@'127.0.0.1' IDENTIFIED BY '{shop.password}'"
+    for table in ("accounts", "keyless", "orders"):
+        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {ROLE}@'127.0.0.1'"
+    yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {ROLE}@'127.0.0.1'"
+
+
+def _parameters(database: str) -> dict[str, Any]:
+    """Into another database of the test's own server."""
+    known = connection.get_connection_params()
+    return {**{key: known[key] for key in ("host", "port", "user", "password") if known.get(key)}, "dbname": database}
+
+
+@contextmanager
+def postgres_shop() -> Iterator[Shop]:
+    """A second database and a role of its own, in the server that the tests run on."""
+    name, password = f"shop_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    server = psycopg2.connect(**_parameters("postgres"))
+    server.autocommit = True
+    with server.cursor() as cursor:
+        cursor.execute(f"DROP ROLE IF EXISTS {ROLE}")
+        cursor.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'")
+        cursor.execute(f"CREATE DATABASE {name}")
+    owner = psycopg2.connect(**_parameters(name))
+    owner.autocommit = True
+    try:
+        yield Shop("postgresql", owner=owner, place=_place(name), password=password)
+    finally:
+        owner.close()
+        with server.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            cursor.execute(f"DROP ROLE {ROLE}")
+        server.close()
+
+
+def _place(database: str) -> dict[str, Any]:
+    known = _parameters(database)
+    if (host := known["host"]).startswith("/"):
+        return {"url": f"postgresql:///{database}", "socket": host}
+    return {"url": f"postgresql://{quote(host)}:{known.get('port', 5432)}/{database}"}
+
+
+@contextmanager
+def mariadb_shop(server: Server) -> Iterator[Shop]:
+    owner = server.connect(autocommit=True)
+    place = {"url": f"mysql://{server.host}:{server.port}/{server.database}"}
+    try:
+        yield Shop("mysql", owner=owner, place=place, password=secrets.token_urlsafe(16))
+    finally:
+        owner.close()
