@@ -18,6 +18,7 @@ from dist_task.executors.http import HttpExecutor
 from dist_task.executors.outbound import OUTBOUND
 from tests.mariadb import MISSING, mariadb
 
+from .relay import Relay
 from .shops import Shop, mariadb_shop, postgres_shop
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -116,6 +117,15 @@ def registered(shop: Shop, *, settings: Any, name: str = "shop", **more: Any) ->
 def register(settings: Any, name: str, config: dict[str, Any]) -> None:
     given = {**settings.DIST_TASK.get("CONNECTIONS", {}), name: config}
     settings.DIST_TASK = {**settings.DIST_TASK, "CONNECTIONS": given}
+
+
+@pytest.fixture
+def relay(shop: Shop, settings: Any) -> Iterator[Relay]:
+    """The connection `shop` goes over it."""
+    relay = Relay(shop.wire)
+    register(settings, "shop", shop.config(**shop.through(relay.port)))
+    yield relay
+    relay.close()
 
 
 @pytest.fixture

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg2
 import pymysql
 from django.db import connection
 
 from dist_task.executors.db import mysql, postgres
+from tests.engine.worker import wait_for
 from tests.mariadb import Server
 
-ROLE = "shop_tasks"
 HOSTILE = "o\"d`d; DROP TABLE accounts -- '"
 """The name of a column, which both databases allow."""
 COLUMNS = ["id", "balance", "price", "note", "at", "doc", "flag", HOSTILE]
@@ -34,7 +35,8 @@ class Shop:
     dialect: str
     owner: Any
     place: dict[str, Any]
-    password: str = field(repr=False)
+    role: str = field(default_factory=lambda: f"tasks_{secrets.token_hex(4)}")
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
 
     def run(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         with self.owner.cursor() as cursor:
@@ -43,7 +45,7 @@ class Shop:
 
     def config(self, **more: Any) -> dict[str, Any]:
         """What somebody registers."""
-        return {"kind": "db", "user": ROLE, "password": self.password, "tables": TABLES, **self.place, **more}
+        return {"kind": "db", "user": self.role, "password": self.password, "tables": TABLES, **self.place, **more}
 
     def other(self, **parameters: Any) -> Any:
         """A second connection of the owner, in a transaction."""
@@ -52,6 +54,20 @@ class Shop:
         given = {"host": self.owner.host, "port": self.owner.port, "user": self.owner.user}
         given |= {"password": self.owner.password, "database": self.owner.db, "charset": "utf8mb4"}
         return pymysql.connect(**given)
+
+    def wire(self) -> socket.socket:
+        """A new connection to the server, below its protocol."""
+        if folder := self.place.get("socket"):
+            end = socket.socket(socket.AF_UNIX)
+            end.connect(f"{folder}/.s.PGSQL.5432")
+            return end
+        parts = urlsplit(self.place["url"])
+        return socket.create_connection((parts.hostname, parts.port))
+
+    def through(self, port: int) -> dict[str, Any]:
+        """A connection's configuration by way of this port on loopback."""
+        scheme, database = self.place["url"].partition(":")[0], self.place["url"].rpartition("/")[2]
+        return {"url": f"{scheme}://127.0.0.1:{port}/{database}", "socket": "", "tls": "off"}
 
     def balance(self, account: str) -> Any:
         found = self.run("SELECT balance FROM accounts WHERE id = %s", account)
@@ -70,10 +86,32 @@ class Shop:
             self.run("INSERT INTO accounts (id, balance) VALUES (%s, %s)", account, balance)
 
 
+class Locked:
+    """The row of ann, by somebody else."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._connection = shop.other()
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM accounts WHERE id = 'ann' FOR UPDATE")
+
+    def until_somebody_waits(self) -> None:
+        query = (
+            "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            if self._shop.dialect == "postgresql"
+            else "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        )
+        wait_for(lambda: self._shop.run(query)[0][0] > 0)
+
+    def release(self) -> None:
+        self._connection.rollback()
+        self._connection.close()
+
+
 def renew_postgres(shop: Shop) -> Iterator[str]:
     yield "DROP SCHEMA IF EXISTS public CASCADE"
     yield "CREATE SCHEMA public"
-    yield f"GRANT USAGE ON SCHEMA public TO {ROLE}"
+    yield f"GRANT USAGE ON SCHEMA public TO {shop.role}"
     odd = '"' + HOSTILE.replace('"', '""') + '"'
     yield (
         "CREATE TABLE accounts (id varchar(64) PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0),"
@@ -85,8 +123,8 @@ def renew_postgres(shop: Shop) -> Iterator[str]:
         " account varchar(64) REFERENCES accounts DEFERRABLE INITIALLY DEFERRED)"
     )
     yield postgres.BARRIER_SQL
-    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON accounts, keyless, orders TO {ROLE}"
-    yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {ROLE}"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON accounts, keyless, orders TO {shop.role}"
+    yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {shop.role}"
 
 
 def renew_mariadb(shop: Shop) -> Iterator[str]:
@@ -103,11 +141,11 @@ def renew_mariadb(shop: Shop) -> Iterator[str]:
         " FOREIGN KEY (account) REFERENCES accounts (id))"
     )
     yield mysql.BARRIER_SQL
-    yield f"DROP USER IF EXISTS {ROLE}@'127.0.0.1'"
-    yield f"CREATE USER {ROLE}@'127.0.0.1' IDENTIFIED BY '{shop.password}'"
+    yield f"DROP USER IF EXISTS {shop.role}@'127.0.0.1'"
+    yield f"CREATE USER {shop.role}@'127.0.0.1' IDENTIFIED BY '{shop.password}'"
     for table in ("accounts", "keyless", "orders"):
-        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {ROLE}@'127.0.0.1'"
-    yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {ROLE}@'127.0.0.1'"
+        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {shop.role}@'127.0.0.1'"
+    yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {shop.role}@'127.0.0.1'"
 
 
 def _parameters(database: str) -> dict[str, Any]:
@@ -119,22 +157,22 @@ def _parameters(database: str) -> dict[str, Any]:
 @contextmanager
 def postgres_shop() -> Iterator[Shop]:
     """A second database and a role of its own, in the server that the tests run on."""
-    name, password = f"shop_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    name = f"shop_{secrets.token_hex(4)}"
     server = psycopg2.connect(**_parameters("postgres"))
     server.autocommit = True
     with server.cursor() as cursor:
-        cursor.execute(f"DROP ROLE IF EXISTS {ROLE}")
-        cursor.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'")
         cursor.execute(f"CREATE DATABASE {name}")
     owner = psycopg2.connect(**_parameters(name))
     owner.autocommit = True
+    shop = Shop("postgresql", owner=owner, place=_place(name))
+    shop.run(f"CREATE ROLE {shop.role} LOGIN PASSWORD '{shop.password}'")
     try:
-        yield Shop("postgresql", owner=owner, place=_place(name), password=password)
+        yield shop
     finally:
         owner.close()
         with server.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            cursor.execute(f"DROP ROLE {ROLE}")
+            cursor.execute(f"DROP ROLE {shop.role}")
         server.close()
 
 
@@ -150,6 +188,6 @@ def mariadb_shop(server: Server) -> Iterator[Shop]:
     owner = server.connect(autocommit=True)
     place = {"url": f"mysql://{server.host}:{server.port}/{server.database}"}
     try:
-        yield Shop("mysql", owner=owner, place=place, password=secrets.token_urlsafe(16))
+        yield Shop("mysql", owner=owner, place=place)
     finally:
         owner.close()
