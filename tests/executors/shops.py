@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -50,10 +50,20 @@ class Shop:
     def other(self, **parameters: Any) -> Any:
         """A second connection of the owner, in a transaction."""
         if self.dialect == "postgresql":
-            return psycopg2.connect(**{**_parameters(self.owner.info.dbname), **parameters})
+            return psycopg2.connect(**{**server_parameters(self.owner.info.dbname), **parameters})
         given = {"host": self.owner.host, "port": self.owner.port, "user": self.owner.user}
         given |= {"password": self.owner.password, "database": self.owner.db, "charset": "utf8mb4"}
         return pymysql.connect(**given)
+
+    def _end_others(self) -> None:
+        """Whatever a failed test has left: it may hold locks."""
+        if self.dialect == "postgresql":
+            others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            self.run(f"SELECT pg_terminate_backend(pid) {others}")
+            return
+        for (number,) in self.run("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()"):
+            with suppress(pymysql.Error):  # it has gone meanwhile
+                self.run(f"KILL {number}")
 
     def wire(self) -> socket.socket:
         """A new connection to the server, below its protocol."""
@@ -80,6 +90,7 @@ class Shop:
 
     def renew(self) -> None:
         """Empty tables but for two accounts, an empty barrier, and just the rights that a role needs."""
+        self._end_others()
         for text in (renew_postgres if self.dialect == "postgresql" else renew_mariadb)(self):
             self.run(text)
         for account, balance in (("ann", 100), ("bob", 0)):
@@ -87,21 +98,29 @@ class Shop:
 
 
 class Locked:
-    """The row of ann, by somebody else."""
+    """The row of an account, by somebody else; with `much`, who has done more than anybody and is in no hurry."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, *, account: str = "ann", much: bool = False) -> None:
         self._shop = shop
         self._connection = shop.other()
+        if much and shop.dialect == "postgresql":
+            self.run("SET deadlock_timeout = '60s'")
+        for number in range(50 if much else 0):
+            self.run("INSERT INTO keyless (id, balance) VALUES (%s, 0)", number)
+        self.run("SELECT * FROM accounts WHERE id = %s FOR UPDATE", account)
+
+    def run(self, text: str, *values: Any) -> None:
         with self._connection.cursor() as cursor:
-            cursor.execute("SELECT * FROM accounts WHERE id = 'ann' FOR UPDATE")
+            cursor.execute(text, values or None)
 
     def until_somebody_waits(self) -> None:
-        query = (
-            "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            if self._shop.dialect == "postgresql"
-            else "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-        )
-        wait_for(lambda: self._shop.run(query)[0][0] > 0)
+        waiting = {
+            "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+            # The view of InnoDB's locks shows nothing new to who looks more often than every 0.1 s.
+            "mysql": "SELECT count(*) FROM information_schema.processlist WHERE user LIKE 'tasks%' AND time_ms > 50"
+            " AND command = 'Query'",
+        }
+        wait_for(lambda: self._shop.run(waiting[self._shop.dialect])[0][0] > 0)
 
     def release(self) -> None:
         self._connection.rollback()
@@ -148,7 +167,7 @@ def renew_mariadb(shop: Shop) -> Iterator[str]:
     yield f"GRANT SELECT, INSERT, UPDATE ON dist_task_barrier TO {shop.role}@'127.0.0.1'"
 
 
-def _parameters(database: str) -> dict[str, Any]:
+def server_parameters(database: str) -> dict[str, Any]:
     """Into another database of the test's own server."""
     known = connection.get_connection_params()
     return {**{key: known[key] for key in ("host", "port", "user", "password") if known.get(key)}, "dbname": database}
@@ -158,13 +177,13 @@ def _parameters(database: str) -> dict[str, Any]:
 def postgres_shop() -> Iterator[Shop]:
     """A second database and a role of its own, in the server that the tests run on."""
     name = f"shop_{secrets.token_hex(4)}"
-    server = psycopg2.connect(**_parameters("postgres"))
+    server = psycopg2.connect(**server_parameters("postgres"))
     server.autocommit = True
     with server.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
-    owner = psycopg2.connect(**_parameters(name))
+    owner = psycopg2.connect(**server_parameters(name))
     owner.autocommit = True
-    shop = Shop("postgresql", owner=owner, place=_place(name))
+    shop = Shop("postgresql", owner=owner, place=place_of(name))
     shop.run(f"CREATE ROLE {shop.role} LOGIN PASSWORD '{shop.password}'")
     try:
         yield shop
@@ -176,8 +195,8 @@ def postgres_shop() -> Iterator[Shop]:
         server.close()
 
 
-def _place(database: str) -> dict[str, Any]:
-    known = _parameters(database)
+def place_of(database: str) -> dict[str, Any]:
+    known = server_parameters(database)
     if (host := known["host"]).startswith("/"):
         return {"url": f"postgresql:///{database}", "socket": host}
     return {"url": f"postgresql://{quote(host)}:{known.get('port', 5432)}/{database}"}
