@@ -104,7 +104,7 @@ def test_models_point_one_way() -> None:
 
 
 def test_executors_know_no_model_and_nobody_in_the_engine_knows_django_q2_but_two() -> None:
-    for path in (ROOT / "dist_task" / "executors").glob("*.py"):
+    for path in (ROOT / "dist_task" / "executors").rglob("*.py"):
         assert not re.search(
             r"^\s*(from|import) .*(\bmodels\b|django\.db)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
         ), path.name
