@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dist_task.errors import ExecutionError
 from dist_task.executors.base import TaskCall
-from dist_task.executors.db import DbExecutor
+from dist_task.executors.db import DbExecutor, mysql, postgres
 
 from .conftest import register
 
@@ -240,3 +241,10 @@ def test_a_connection_that_is_gone_or_broken_is_said(settings: Any) -> None:
         assert "hush" not in str(caught.value)
 
     assert codes == ["NO_CONNECTION", "BAD_CONNECTION", "BAD_CONNECTION"]
+
+
+@pytest.mark.parametrize("sql", [postgres.BARRIER_SQL, mysql.BARRIER_SQL])
+def test_the_documents_show_the_table_as_it_is(sql: str) -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "executors.md").read_text(encoding="utf-8")
+
+    assert sql in document
