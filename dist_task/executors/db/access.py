@@ -19,8 +19,9 @@ DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
 TLS = ("off", "prefer", "require", "verify")
 FILES = ("ca_file", "cert_file", "key_file")
 TEXTS = ("user", "password", "socket", *FILES)
-KEYS = frozenset({"url", "tables", "max_rows", "connect_seconds", "tls", "create_barrier", *TEXTS})
+KEYS = frozenset({"url", "tables", "max_rows", "connect_seconds", "tls", "create_barrier", "cap", *TEXTS})
 MOST_ROWS = 10_000
+MOST_CAP = 10_000  # calls at once
 DEFAULT_ROWS = 100
 MOST_CONNECT_SECONDS = 60
 DEFAULT_CONNECT_SECONDS = 5.0
@@ -142,6 +143,9 @@ def _limit_problems(settings: Mapping[str, Any]) -> list[str]:
     rows = settings.get("max_rows", DEFAULT_ROWS)
     if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= MOST_ROWS:
         problems.append(_("max_rows must be a whole number from 1 to %(most)d") % {"most": MOST_ROWS})
+    cap = settings.get("cap", 1)
+    if not isinstance(cap, int) or isinstance(cap, bool) or not 1 <= cap <= MOST_CAP:
+        problems.append(_("cap must be a whole number from 1 to %(most)d") % {"most": MOST_CAP})
     seconds = settings.get("connect_seconds", DEFAULT_CONNECT_SECONDS)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MOST_CONNECT_SECONDS:
         problems.append(_("connect_seconds must be a number up to %(most)d") % {"most": MOST_CONNECT_SECONDS})

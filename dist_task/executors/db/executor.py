@@ -12,6 +12,7 @@ from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.executors.base import Result, TaskCall
 from dist_task.executors.connections import CONNECTIONS, Connection
+from dist_task.executors.secrets import SECRETS
 from dist_task.payload import capped, mask
 
 from . import access as accesses
@@ -28,6 +29,9 @@ class DbExecutor:
     """Blocks: its drivers wait in threads (see `executors.threads`)."""
 
     kind: ClassVar[str] = "db"
+    fixed_keys: ClassVar[frozenset[str]] = frozenset(
+        {"connection", "operation", "table", "conflict", "returning", "expect_rows"}
+    )
 
     def __init__(self) -> None:
         self._pool = Pool()
@@ -94,7 +98,7 @@ def _effect(change: Change, *, session: Session, access: Access) -> Answer:
 
 
 def _access(connection: Connection) -> Access:
-    settings = connection.config
+    settings = connection.settings()
     if problems := accesses.problems_of(settings, is_filled=True):
         raise failures.unsound_connection(connection.name, problems)
     return access_of(connection.name, settings, is_filled=True)
@@ -108,6 +112,8 @@ def _access_when_posted(connection: Connection) -> Access | None:
 
 
 def _change(call: TaskCall, *, access: Access) -> Change:
-    if problems := changes.problems_of(call.config, parameters=call.input, access=access):
+    """With the secrets that its author names, which the log does not show."""
+    config, parameters = SECRETS.fill(call.config), call.filled_input
+    if problems := changes.problems_of(config, parameters=parameters, access=access):
         raise failures.refused(problems)
-    return change_of(call.config, parameters=call.input)
+    return change_of(config, parameters=parameters)

@@ -9,5 +9,5 @@ def ship(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flows", "0002_registry")]
+    dependencies = [("flows", "0004_waiting")]
     operations = [migrations.RunPython(ship, migrations.RunPython.noop)]
