@@ -22,6 +22,7 @@ from flows.templates import Scope, Template, from_input_from, read, read_aliases
 LONGEST_TASK_NAME = 64
 DEFAULT_TIMEOUT = 30
 LEAST_TIMEOUT, MOST_TIMEOUT = 0.001, 86_400
+MOST_TOTAL_TIMEOUT = 366 * 86_400
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 10_000
 TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
@@ -35,6 +36,7 @@ TASK_KEYS = frozenset(
         "depends_on",
         "config",
         "timeout",
+        "total_timeout",
         "retry",
         "optional",
         "input",
@@ -44,8 +46,8 @@ TASK_KEYS = frozenset(
         "compensate",
     )
 )
-LATER_TASK_KEYS = frozenset(("foreach", "max_parallel", "total_timeout"))
-COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "retry"))
+LATER_TASK_KEYS = frozenset(("foreach", "max_parallel"))
+COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "total_timeout", "retry"))
 INPUT_ROOTS = frozenset(("params", "tasks", "instance_id", "secrets"))
 CONFIG_ROOTS = INPUT_ROOTS | {"input"}
 UNDO_ROOTS = CONFIG_ROOTS | {"output"}
@@ -84,6 +86,7 @@ class TaskSpec:
     config: Mapping[str, Any]
     retry: RetryPolicy
     timeout_seconds: float
+    total_seconds: float | None  # of all attempts, pauses and waits together
     optional: bool
     inputs: tuple[Field, ...]
     config_template: Template = NO_TEMPLATE
@@ -189,6 +192,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         ancestors=frozenset(known.ancestry.of(task_id)) if when and when.needs is None else frozenset(),
         retry=_read_retry(block, default=RetryPolicy()),
         timeout_seconds=timeout_seconds,
+        total_seconds=_read_total_timeout(block),
         optional=block.flag("optional", default=False),
         inputs=called.entry.inputs if called.entry else (),
         secret_places=_secret_places(block, entry=called.entry),
@@ -255,6 +259,12 @@ def _read_timeout(block: Reader, *, default: float) -> float:
     return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
 
 
+def _read_total_timeout(block: Reader) -> float | None:
+    if "total_timeout" not in block.data:
+        return None
+    return block.number("total_timeout", least=LEAST_TIMEOUT, most=MOST_TOTAL_TIMEOUT, default=MOST_TOTAL_TIMEOUT)
+
+
 def _read_compensation(
     block: Reader, *, task_id: str, name: str, type: str, timeout_seconds: float, known: Known
 ) -> TaskSpec | None:
@@ -277,6 +287,7 @@ def _read_compensation(
         input=_read_input(undo, scope=scope),
         retry=_read_retry(undo, default=UNDO_RETRY),
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
+        total_seconds=_read_total_timeout(undo),
         optional=False,
         inputs=(),
         # without an input of its own it gets what its task was given

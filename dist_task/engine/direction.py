@@ -31,13 +31,14 @@ class Direction:
     suspects: set[str]  # tasks whose last attempt lost its worker
     unjudged: set[str]  # tasks whose condition had no result
     answers: dict[str, dict[str, Any]]  # what came from outside for those that wait
+    deadlines: dict[str, float]  # on the monotonic clock, of tasks with a total time that have begun
 
     @classmethod
     def of(cls, claimed: Claimed, *, flow: LoadedFlow, runs: list[StoredRun]) -> Self:
         if claimed.fresh:
             progress = _forth(flow, claimed=claimed, runs=())
             inputs = Inputs(claimed, op=Op.ACTION, forth=flow.steps, steps=flow.steps, runs=())
-            return cls(Op.ACTION, flow.steps, progress, inputs, [], set(), set(), {})
+            return cls(Op.ACTION, flow.steps, progress, inputs, [], set(), set(), {}, {})
         is_undoing = claimed.compensation == CompensationStatus.RUNNING
         op = Op.COMPENSATE if is_undoing else Op.ACTION
         steps = flow.undo_steps if is_undoing else flow.steps
@@ -51,7 +52,16 @@ class Direction:
             suspects={run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE},
             unjudged={run.task_id for run in own if run.error_code in EXPRESSION_CODES},
             answers={run.task_id: run.answer for run in own if run.answer is not None},
+            deadlines={run.task_id: _deadline(run) for run in own if run.seconds_left is not None},
         )
+
+    def total_seconds(self, task_id: str) -> float | None:
+        """Of a task whose total time begins now."""
+        return None if task_id in self.deadlines else self.steps[task_id].spec.total_seconds
+
+    def seconds_left(self, task_id: str) -> float:
+        deadline = self.deadlines.get(task_id)
+        return plan.FOREVER if deadline is None else deadline - time.monotonic()
 
     def tries(self, task_id: str) -> int:
         return self.steps[task_id].spec.retry.tries
@@ -79,4 +89,9 @@ def _state(run: StoredRun) -> plan.RunState:
         budget=run.budget,
         due_at=due_at,
         waits_for=run.waits_for,
+        deadline_at=_deadline(run),
     )
+
+
+def _deadline(run: StoredRun) -> float:
+    return plan.FOREVER if run.seconds_left is None else time.monotonic() + run.seconds_left

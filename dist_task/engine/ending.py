@@ -22,12 +22,15 @@ Ending = Result | Ongoing | ExecutionError | outcomes.WorkerLost
 UNSTORABLE = "UNSTORABLE"
 
 
-def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str) -> Ended:
+def ended(
+    run: RunState, *, op: str, step: Step, result: Ending, flow_name: str, seconds_left: float = outcomes.FOREVER
+) -> Ended:
     """Decides what the result means. `run` is the attempt as it was in flight."""
     if REDACTOR.is_needed:
         result = _redacted(result)
     policy = step.spec.retry
-    outcome = outcomes.decide(policy, attempt=run.attempt - (run.budget - policy.tries), result=result)
+    attempt = run.attempt - (run.budget - policy.tries)
+    outcome = outcomes.decide(policy, attempt=attempt, result=result, seconds_left=seconds_left)
     request, response = (None, None) if isinstance(result, outcomes.WorkerLost) else (result.request, result.response)
     if isinstance(outcome, outcomes.Succeeded):
         return Ended(
@@ -113,7 +116,7 @@ def waited(waits_for: str, *, answer: Mapping[str, Any] | None) -> Ending:
         return ExecutionError(answer["message"], code=answer["code"], permanent=True)
     if waits_for == WaitsFor.TIME:
         return Result()
-    unknown = waits_for == WaitsFor.CALLBACK
+    unknown = waits_for != WaitsFor.APPROVAL
     return ExecutionError("no answer came in time", code="NO_ANSWER", permanent=True, unknown=unknown)
 
 

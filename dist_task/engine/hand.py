@@ -30,6 +30,7 @@ from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 logger = logging.getLogger(__name__)
 
 SUSPICIOUS_LOSSES = 2
+LEAST_SECONDS = 0.001
 RUNNING = RunStatus.RUNNING
 
 
@@ -248,11 +249,14 @@ class Hand:
     def _begin(self, move: plan.Start) -> Begun:
         if (run := self._way.progress.runs.get(move.task_id)) is not None:
             self._due[move.task_id] = run.due_at
-        given = self._way.inputs.of(move.task_id)
-        return Begun(move.task_id, attempt=move.attempt, budget=move.budget, input=given, op=self._way.op)
+        way = self._way
+        given, seconds = way.inputs.of(move.task_id), way.total_seconds(move.task_id)
+        return Begun(move.task_id, move.attempt, move.budget, given, op=way.op, total_seconds=seconds)
 
     def _go_on(self, write: Write) -> None:
         for begun in write.begun:
+            if begun.total_seconds is not None:
+                self._way.deadlines[begun.task_id] = time.monotonic() + begun.total_seconds
             self._way.progress.see(_running(begun))
             self._make_call(begun)
         for task_id in write.skipped:
@@ -316,7 +320,7 @@ class Hand:
             attempt=begun.attempt,
             config=self._way.inputs.config(begun.task_id, given=given),
             input=given,
-            timeout_seconds=spec.timeout_seconds,
+            timeout_seconds=min(spec.timeout_seconds, max(self._way.seconds_left(begun.task_id), LEAST_SECONDS)),
             secret_places=spec.secret_places,
         )
 
@@ -327,7 +331,8 @@ class Hand:
         else:
             self._way.suspects.discard(run.task_id)
         step, flow_name = self._way.steps[run.task_id], self._flow.definition.name
-        row = ended(run, op=self._way.op, step=step, result=result, flow_name=flow_name)
+        left = self._way.seconds_left(run.task_id)
+        row = ended(run, op=self._way.op, step=step, result=result, flow_name=flow_name, seconds_left=left)
         self._ended.append(row)
         if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._way.op == Op.ACTION:
             self._way.inputs.saw(row.task_id, output=row.output)
@@ -339,7 +344,8 @@ class Hand:
         if row.status in (RunStatus.PENDING, RunStatus.WAITING):
             is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
             due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else plan.FOREVER
-        state = plan.RunState(row.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for)
+        deadline_at = self._way.deadlines.get(row.task_id, plan.FOREVER)
+        state = plan.RunState(row.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for, deadline_at)
         self._way.progress.see(state)
 
     def _named(self, begun: Begun) -> Attempt:

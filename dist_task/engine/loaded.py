@@ -116,7 +116,7 @@ def _step(spec: TaskSpec) -> Step:
 
 
 def _needs_python(root: TaskSpec) -> bool:
-    return bool(root.inputs or root.input or root.when)
+    return bool(root.inputs or root.input or root.when or root.total_seconds)
 
 
 def _is_constant(template: Template) -> bool:

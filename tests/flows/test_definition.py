@@ -140,6 +140,8 @@ def test_the_type_follows_from_the_config(config: dict[str, Any], kind: str) -> 
         ({"config": {"a": 2**63}}, "tasks[0].config.a", "64 bits"),
         ({"config": {"a": float("nan")}}, "tasks[0].config.a", "finite"),
         ({"timeout": 0}, "tasks[0].timeout", "0.001 to 86400"),
+        ({"total_timeout": 0}, "tasks[0].total_timeout", "must be a number"),
+        ({"total_timeout": None}, "tasks[0].total_timeout", "must be a number"),
         ({"timeout": 86400.1}, "tasks[0].timeout", "0.001 to 86400"),
         ({"timeout": True}, "tasks[0].timeout", "must be a number"),
         ({"timeout": None}, "tasks[0].timeout", "must be a number"),

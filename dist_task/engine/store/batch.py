@@ -62,6 +62,7 @@ class Begun(NamedTuple):
     input: Any
     op: str = "action"
     item: int = -1
+    total_seconds: float | None = None  # until its deadline, where it has none yet
 
 
 @dataclass(slots=True)
@@ -257,7 +258,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
 
 
 def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
-    return {
+    row = {
         "transaction_id": write.transaction_id,
         "task_id": begun.task_id,
         "op": begun.op,
@@ -266,6 +267,9 @@ def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
         "budget": begun.budget,
         "input": _fragment(begun.input),
     }
+    if begun.total_seconds is not None:
+        row["total"] = begun.total_seconds
+    return row
 
 
 def _fragment(value: Any) -> Any:

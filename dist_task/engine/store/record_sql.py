@@ -144,15 +144,16 @@ BEGIN = """
         WITH marked AS (
             INSERT INTO dist_task_taskrun AS r
                 (transaction_id, task_id, op, item, status, attempt, attempt_budget, input, started_at,
-                 begun_by)
+                 begun_by, deadline_at)
             SELECT b.transaction_id, b.task_id, b.op, b.item, 'running', b.attempt, b.budget, b.input,
-                   statement_timestamp(), worker
+                   statement_timestamp(), worker, statement_timestamp() + b.total * interval '1 second'
             FROM jsonb_to_recordset(begins) AS b(transaction_id bigint, task_id text, op text, item int, attempt int,
-                budget int, input jsonb)
+                budget int, input jsonb, total float8)
             WHERE b.transaction_id = ANY(current)
             ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
             SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget,
-                due_at = NULL, started_at = EXCLUDED.started_at, begun_by = EXCLUDED.begun_by
+                due_at = NULL, started_at = EXCLUDED.started_at, begun_by = EXCLUDED.begun_by,
+                deadline_at = COALESCE(r.deadline_at, EXCLUDED.deadline_at)
             WHERE (r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1)
                OR (r.status = 'waiting' AND r.attempt = EXCLUDED.attempt)
             RETURNING r.transaction_id
