@@ -4,15 +4,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('dist_task', '0006_waiting'),
+        ("dist_task", "0006_waiting"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='taskrun',
-            name='deadline_at',
-            field=models.DateTimeField(help_text='When no further attempt is made by itself, and no answer awaited.', null=True, verbose_name='deadline'),
+            model_name="taskrun",
+            name="deadline_at",
+            field=models.DateTimeField(
+                help_text="When no further attempt is made by itself, and no answer awaited.",
+                null=True,
+                verbose_name="deadline",
+            ),
         ),
     ]
