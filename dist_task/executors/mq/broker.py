@@ -22,11 +22,12 @@ from dist_task.payload import CONTROL, MASKED
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379, "memory": 0}
 WITH_EXCHANGES = frozenset({"amqp", "amqps"})
 WITH_TLS = frozenset({"amqps", "rediss"})
-KEYS = frozenset({"url", "exchange", "topics", "confirm_seconds", "max_bytes", "ca_file"})
+KEYS = frozenset({"url", "exchange", "topics", "confirm_seconds", "max_bytes", "ca_file", "cap"})
 DEFAULT_CONFIRM_SECONDS = 30.0
 LEAST_CONFIRM_SECONDS, MOST_CONFIRM_SECONDS = 0.1, 3_600.0
 MOST_BYTES = 134_217_728
 """RabbitMQ takes no larger message."""
+MOST_CAP = 10_000  # messages under way at once
 LONGEST_NAME_BYTES = 255
 """Of a topic or an exchange: AMQP's short string."""
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
@@ -46,9 +47,9 @@ class Broker:
     ca_file: str
 
     @classmethod
-    def of(cls, connection: Connection) -> Broker:
-        """Raises ExecutionError: a person has to mend the connection first."""
-        config = connection.config
+    def of(cls, connection: Connection, *, is_posted: bool = False) -> Broker:
+        """Raises ExecutionError: a person has to mend the connection first. Secrets are for the worker to fill in."""
+        config = connection.config if is_posted else connection.settings()
         if problems := connection_problems(config):
             message = _("the connection %(name)s is not sound: %(problems)s")
             reason = message % {"name": connection.name, "problems": "; ".join(problems)}
@@ -118,6 +119,9 @@ def connection_problems(config: Mapping[str, Any]) -> list[str]:
     most = config.get("max_bytes", 1)
     if not isinstance(most, int) or not _is_between(most, 1, MOST_BYTES):
         problems.append(_("max_bytes must be a whole number from 1 to %(most)d") % {"most": MOST_BYTES})
+    cap = config.get("cap", 1)
+    if not isinstance(cap, int) or not _is_between(cap, 1, MOST_CAP):
+        problems.append(_("cap must be a whole number from 1 to %(most)d") % {"most": MOST_CAP})
     return problems
 
 

@@ -23,6 +23,7 @@ EXAMPLE = '{"%s": {"kind": "mq", "url": "amqp://user:password@broker:5672/vhost"
 
 class MqExecutor:
     kind: ClassVar[str] = "mq"
+    fixed_keys: ClassVar[frozenset[str]] = frozenset({"connection", "exchange", "persistent", "topic"})
 
     def __init__(self) -> None:
         self._shelf = Shelf()
@@ -83,7 +84,7 @@ def _not_registered(name: str) -> str:
 
 def _refusals(connection: Connection, *, topic: str, exchange: str | None) -> list[str]:
     try:
-        broker = Broker.of(connection)
+        broker = Broker.of(connection, is_posted=True)
     except ExecutionError as error:
         return [str(error)]
     refusal = broker.refusal(topic=topic, exchange=exchange)

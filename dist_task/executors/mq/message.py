@@ -13,6 +13,7 @@ from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.executors.base import TaskCall
 from dist_task.executors.checks import TOKEN
+from dist_task.executors.secrets import SECRETS
 from dist_task.payload import body_of, for_log, mask
 
 from .broker import Broker
@@ -43,7 +44,7 @@ def message_of(call: TaskCall, *, broker: Broker) -> Message:
     config = call.config
     if problem := broker.refusal(topic=config["topic"], exchange=config.get("exchange")):
         raise ExecutionError(problem, code="FORBIDDEN_TOPIC", permanent=True)
-    body = body_of(call.input)
+    body = body_of(call.filled_input)
     if len(body) > broker.max_bytes:
         text = _("the message has %(size)d bytes; the connection takes %(most)d")
         values = {"size": len(body), "most": broker.max_bytes}
@@ -52,7 +53,7 @@ def message_of(call: TaskCall, *, broker: Broker) -> Message:
         topic=config["topic"],
         exchange=config.get("exchange", broker.exchange),
         body=body,
-        headers={**config.get("headers", {}), **call.headers},
+        headers={**SECRETS.fill(config.get("headers", {})), **call.headers},
         is_persistent=config.get("persistent", True),
         message_id=call.idempotency_key,
         correlation_id=call.instance_id,
