@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.engine.worker import wait_for
 RABBITMQ = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin:" + os.environ.get("PATH", ""))
 REDIS = shutil.which("redis-server")
 EPMD = shutil.which("epmd")
+OPENSSL = shutil.which("openssl")
 USER, PASSWORD = "dist_task", "pa:ss/wo%rd"
 QUOTED_PASSWORD = "pa%3Ass%2Fwo%25rd"
 START_SECONDS = 90.0
@@ -26,14 +28,35 @@ SMALL_MESSAGE_BYTES = 200_000
 """What RabbitMQ is told to take at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`tls_port` wants TLS; its certificate is for the name `localhost` only, and is in `ca_file`."""
+
+    port: int
+    tls_port: int
+    ca_file: str
+
+
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[int]:
+def rabbitmq(rabbitmq_server: Server) -> int:
     """The port of a running RabbitMQ."""
+    return rabbitmq_server.port
+
+
+@pytest.fixture(scope="session")
+def redis(redis_server: Server) -> int:
+    """The port of a running Redis that wants a password."""
+    return redis_server.port
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[Server]:
     if RABBITMQ is None or EPMD is None:
         pytest.skip("no RabbitMQ here: install rabbitmq-server")
-    port, epmd_port, dist_port = free_port(), free_port(), free_port()
+    port, tls_port, epmd_port, dist_port = (free_port() for _each in range(4))
     with folder("rabbitmq") as home:
-        (home / "rabbitmq.conf").write_text(configuration(port))
+        certify(home)
+        (home / "rabbitmq.conf").write_text(configuration(port, tls_port=tls_port, home=home))
         (home / "enabled_plugins").write_text("[].")
         environment = {
             "PATH": os.environ["PATH"],
@@ -53,25 +76,42 @@ def rabbitmq() -> Iterator[int]:
         names = [EPMD, "-address", "127.0.0.1", "-port", str(epmd_port)]
         with running(names, environment, home=home), running([RABBITMQ], environment, home=home) as server:
             wait_for(lambda: answers(port, server=server), seconds=START_SECONDS)
-            yield port
+            yield Server(port, tls_port, str(home / "certificate.pem"))
 
 
 @pytest.fixture(scope="session")
-def redis() -> Iterator[int]:
-    """The port of a running Redis that wants a password."""
+def redis_server() -> Iterator[Server]:
     if REDIS is None:
         pytest.skip("no Redis here: install redis-server")
-    port = free_port()
+    port, tls_port = free_port(), free_port()
     with folder("redis") as home:
+        certify(home)
         command = [REDIS, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home), "--save", ""]
-        with running([*command, "--requirepass", PASSWORD], dict(os.environ), home=home) as server:
+        command += ["--requirepass", PASSWORD, "--tls-port", str(tls_port), "--tls-auth-clients", "no"]
+        for option, file in (("cert", "certificate.pem"), ("key", "key.pem"), ("ca-cert", "certificate.pem")):
+            command += [f"--tls-{option}-file", str(home / file)]
+        with running(command, dict(os.environ), home=home) as server:
             wait_for(lambda: answers(port, server=server), seconds=START_SECONDS)
-            yield port
+            yield Server(port, tls_port, str(home / "certificate.pem"))
 
 
-def configuration(port: int) -> str:
+def certify(home: Path) -> None:
+    """A certificate that signs itself, and its key."""
+    if OPENSSL is None:
+        pytest.skip("no openssl here: install it")
+    command = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(home / "key.pem"), "-out", str(home / "certificate.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def configuration(port: int, *, tls_port: int, home: Path) -> str:
     return f"""
 listeners.tcp.default = 127.0.0.1:{port}
+listeners.ssl.default = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {home}/certificate.pem
+ssl_options.certfile = {home}/certificate.pem
+ssl_options.keyfile = {home}/key.pem
 default_user = {USER}
 default_pass = {PASSWORD}
 loopback_users = none

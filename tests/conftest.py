@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from tests.brokers import rabbitmq, redis
+from tests.brokers import rabbitmq, rabbitmq_server, redis, redis_server
 
-__all__ = ["rabbitmq", "redis"]  # fixtures: real servers
+__all__ = ["rabbitmq", "rabbitmq_server", "redis", "redis_server"]  # fixtures: real servers
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from dist_task.errors import ExecutionError
 from dist_task.executors.base import Result, TaskCall
 from dist_task.executors.mq import MqExecutor, shelf
-from tests.brokers import PASSWORD, QUOTED_PASSWORD, SMALL_MESSAGE_BYTES, USER, free_port
+from tests.brokers import PASSWORD, QUOTED_PASSWORD, SMALL_MESSAGE_BYTES, USER, Server, free_port
 
 from .conftest import verdict
 from .tap import Fate, Tap, tapped
@@ -313,6 +313,16 @@ def test_one_that_broke_while_it_rested_is_replaced_before_anything_is_sent(
     assert tap.seen == len(tap.queue()) == 2
 
 
+def test_a_broker_that_went_down_meanwhile_was_sent_nothing(tap: Any, mq: MqExecutor, topic: str) -> None:
+    mq.execute(call_of(topic))
+    tap.close()
+
+    error = failure(mq, call_of(topic))
+
+    assert verdict(error) == REFUSED
+    assert tap.seen == 1
+
+
 def test_one_that_rested_for_long_is_not_used_again(
     tap: Any, mq: MqExecutor, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +353,42 @@ def test_closing_gives_all_connections_back(rabbitmq: int, mq: MqExecutor, conne
         mq.execute(call_of(topic))
 
         assert tap.connections == before + 1
+
+
+@pytest.fixture(params=["rabbitmq", "redis"])
+def secured(request: pytest.FixtureRequest, topic: str) -> tuple[Server, str]:
+    """A broker behind TLS, and its URL but for the host."""
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    if request.param == "rabbitmq":
+        declare(server.port, topic)
+    url = url_of(request.param, server.tls_port).replace("://", "s://", 1)
+    return server, url.replace("127.0.0.1", "%s")
+
+
+def test_a_broker_behind_tls_is_used_again_and_again(
+    secured: tuple[Server, str], connect: Connect, mq: MqExecutor, topic: str
+) -> None:
+    server, url = secured
+    connect(url.replace("%s", "localhost"), ca_file=server.ca_file)
+
+    for _time in range(3):
+        mq.execute(call_of(topic))
+
+    kind = "rabbitmq" if url.startswith("amqp") else "redis"
+    assert len(taken(kind, server.port, topic)) == 3
+
+
+@pytest.mark.parametrize(("host", "is_trusted"), [("127.0.0.1", True), ("localhost", False)])
+def test_a_certificate_for_another_name_or_of_a_stranger_is_refused(
+    secured: tuple[Server, str], connect: Connect, mq: MqExecutor, topic: str, host: str, is_trusted: bool
+) -> None:
+    server, url = secured
+    connect(url.replace("%s", host), **({"ca_file": server.ca_file} if is_trusted else {}))
+
+    error = failure(mq, call_of(topic))
+
+    assert verdict(error) == REFUSED
+    assert "certificate verify failed" in str(error)
 
 
 # Failures: what they say about the message.
