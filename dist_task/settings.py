@@ -183,7 +183,7 @@ DIST_TASK = {
     "MAX_BODY_BYTES": env.int("MAX_BODY_BYTES", default=1_048_576),
     "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
     "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
-    "CONNECTIONS": deployed.connections(os.environ.get(deployed.VARIABLE, "")),
+    "CONNECTIONS": deployed.connections(os.environ.get("DIST_TASK_CONNECTIONS", "")),
     "SECRETS_DIR": env.str("DIST_TASK_SECRETS_DIR", default=""),
     "SECRETS_KEYS": secrets_keys(),
     "STOP_GRACE_SECONDS": env.float("STOP_GRACE_SECONDS", default=30.0 if PRODUCTION else 5.0),

@@ -189,7 +189,7 @@ def test_a_connection_may_allow_some_topics_only(connect: Connect, mq: MqExecuto
         ({"url": "amqp://broker", "topics": "x"}, "topics must be a list of patterns, like payment.*"),
         ({"url": "amqp://broker", "confirm_seconds": 0}, "confirm_seconds must be a number from 0.1 to 3600.0"),
         ({"url": "amqp://broker", "max_bytes": 1.5}, "max_bytes must be a whole number from 1 to 134217728"),
-        ({"url": "amqp://broker", "retry": True}, "unknown key retry; known are ca_file, cap, confirm_seconds, exchange"),
+        ({"url": "amqp://broker", "retry": True}, "unknown key retry; known are ca_file, cap, confirm_seconds"),
     ],
 )
 def test_a_wrong_connection_is_one_sentence_and_calls_nothing(
