@@ -28,7 +28,8 @@ BASE = {
 }
 PURE = {
     "dist_task": r"(engine/(plan|outcome|compensate|simulate)|executors/.*)",
-    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)",
+    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
+    r"|params_schema",
 }
 ENGINE = r"(engine/.*|invariants.*)"
 

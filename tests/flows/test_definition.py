@@ -192,7 +192,8 @@ def test_what_is_wrong_with_a_task_is_told_with_its_path(keys: dict[str, Any], p
         ('{"tasks":[],"name":"a\\u0000"}', "name", "not allowed"),
         ('{"tasks":[],"on_failure":"shrug"}', "on_failure", "must be one of: wait, compensate"),
         ('{"tasks":[],"on_failure":null}', "on_failure", "must be one of: wait, compensate"),
-        ('{"tasks":[],"params_schema":{}}', "params_schema", "does not support it yet"),
+        ('{"tasks":[],"params_schema":[]}', "params_schema", "must be an object"),
+        ('{"tasks":[],"timeout":60}', "timeout", "does not support it yet"),
         ('{"tasks":[],"other":{}}', "other", "unknown key"),
     ],
 )
