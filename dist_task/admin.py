@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.display import ago, badge, json_block, moment, row_link, short
+from dist_task.console.display import ago, badge, json_block, moment, of_direction, row_link, short
 from dist_task.console.rows import BoundedAdmin, EngineRowAdmin, TabFilter
 from dist_task.console.tokens import tokens_view
 from dist_task.models import ExecutionLog, Worker
@@ -106,7 +106,8 @@ class ExecutionLogAdmin(EngineRowAdmin):
 
     @admin.display(description=_("task"))
     def task(self, entry: ExecutionLog) -> str:
-        return entry.task_id if entry.item < 0 else f"{entry.task_id} [{entry.item}]"
+        name = of_direction(entry.task_id, entry.op)
+        return name if entry.item < 0 else f"{name} [{entry.item}]"
 
     @admin.display(description=_("message"))
     def text(self, entry: ExecutionLog) -> str:

@@ -6,13 +6,15 @@ The environment was judged before (`profiles.refusal`); these are for a settings
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
-from dist_task import failpoints
+from dist_task import deployed, failpoints
+from dist_task.executors.base import connection_check_of, executors
 from dist_task.profiles import is_open_to_all, is_weak_key
 from dist_task.sealing import bad_keys
 
@@ -71,3 +73,24 @@ def check_stored_secrets(app_configs: Any, databases: Any = None, **kwargs: Any)
     )
     text = f"{len(names)} stored secrets cannot be read: {', '.join(names[:10])}."
     return [Warning(text, hint=hint, id="dist_task.W001")]
+
+
+@register()
+def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E006: a connection that no task could use. What it holds is not shown: there may be passwords in it."""
+    hint = f"Mend the environment variable {deployed.VARIABLE} (docs/executors.md says what each kind takes)."
+    return [
+        Error(f"The connection {name!r} is wrong: {problem}.", hint=hint, id="dist_task.E006")
+        for name, connection in settings.DIST_TASK.get("CONNECTIONS", {}).items()
+        for problem in _connection_problems(connection)
+    ]
+
+
+def _connection_problems(connection: Any) -> list[str]:
+    if not isinstance(connection, Mapping) or not isinstance(connection.get("kind"), str):
+        return ["it must be an object with a kind"]
+    checks = {kind: check for kind, executor in executors().items() if (check := connection_check_of(executor))}
+    kind = connection["kind"]
+    if kind not in checks:
+        return [f"its kind must be one of {', '.join(sorted(checks))}, not {kind!r}"]
+    return checks[kind]({key: value for key, value in connection.items() if key != "kind"})

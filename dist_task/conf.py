@@ -19,6 +19,8 @@ class Conf:
     EXECUTORS: tuple[str, ...] = (
         "dist_task.executors.http.HttpExecutor",
         "dist_task.executors.rpc.RpcExecutor",
+        "dist_task.executors.db.DbExecutor",
+        "dist_task.executors.mq.MqExecutor",
         "dist_task.executors.noop.NoopExecutor",
         "dist_task.executors.wait.WaitExecutor",
         "dist_task.executors.approval.ApprovalExecutor",

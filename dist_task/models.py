@@ -62,6 +62,9 @@ class TaskRun(models.Model):
     due_at = models.DateTimeField(
         _("due at"), null=True, help_text=_("When a pending run may start, or a waiting one waits no longer.")
     )
+    deadline_at = models.DateTimeField(
+        _("deadline"), null=True, help_text=_("When no further attempt is made by itself, and no answer awaited.")
+    )
     waits_for = models.CharField(_("waits for"), max_length=10, choices=WaitsFor, blank=True, default="", db_default="")
     answer = models.JSONField(
         _("answer"), null=True, help_text=_("What came from outside, until a worker has taken it up.")

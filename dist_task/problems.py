@@ -3,23 +3,51 @@
 Pure. A message is translated when it is added: it speaks the language of the request that is being answered.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import NamedTuple, TypeGuard
 
 from django.utils.translation import gettext, ngettext
 
 from dist_task.errors import InvalidRequest
 
 MOST_REPORTED = 100
+CLOSE = 0.7  # of difflib's ratio
+LONGEST_MEANT = 64  # characters; longer words are not compared
+MOST_COMPARED = 2_000_000  # pairs of letters in one report: a fraction of a second, whoever chose the words
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     path: str  # such as "tasks[2].retry.interval"
     message: str
+    hint: str = ""  # what to write instead
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message} ({self.hint})" if self.hint else f"{self.path}: {self.message}"
+
+
+class Meant(NamedTuple):
+    """Something that is not known where it stands, and the words that are: it may be one of them, misspelt."""
+
+    written: object
+    among: Collection[str]
+
+    @property
+    def cost(self) -> int:
+        """How many pairs of letters a guess compares."""
+        return len(self.written) * sum(map(len, self.among)) if self._is_word(self.written) else 0
+
+    def guess(self) -> str:
+        """The word that is close to the written one; "" where none is."""
+        if not self._is_word(self.written):
+            return ""
+        return next(iter(get_close_matches(self.written, self.among, n=1, cutoff=CLOSE)), "")
+
+    @staticmethod
+    def _is_word(written: object) -> TypeGuard[str]:
+        return isinstance(written, str) and len(written) <= LONGEST_MEANT
 
 
 class InvalidValue(InvalidRequest):
@@ -37,6 +65,7 @@ class Problems:
         self.root = root  # the path of a problem that has none, such as "definition"
         self._found: list[Problem] = []
         self._count = 0
+        self._left_to_compare = MOST_COMPARED
 
     def __len__(self) -> int:
         return self._count
@@ -50,19 +79,22 @@ class Problems:
         """Problems that came when it was full, so that nobody needs to word them."""
         self._count += more
 
-    def add(self, path: str, message: str, /, **parameters: object) -> None:
+    def add(self, path: str, message: str, /, *, meant: Meant | None = None, **parameters: object) -> None:
         """`message` is an untranslated text, marked with gettext_noop; beyond the cap it is only counted."""
         self._count += 1
         if self._count <= MOST_REPORTED:
             text = gettext(message)
-            self._found.append(Problem(path or self.root, text % parameters if parameters else text))
+            hint = self._hint(meant) if meant else ""
+            self._found.append(Problem(path or self.root, text % parameters if parameters else text, hint))
 
-    def add_at(self, path: str, keys: Iterable[object], message: str, /, **parameters: object) -> None:
+    def add_at(
+        self, path: str, keys: Iterable[object], message: str, /, *, meant: Meant | None = None, **parameters: object
+    ) -> None:
         """The same for a member of `path`, whose own path is written out only where it is reported."""
         if not self.is_full:
             for key in keys:
                 path = child_path(path, key)
-        self.add(path, message, **parameters)
+        self.add(path, message, meant=meant, **parameters)
 
     def extend(self, problems: Iterable[Problem]) -> None:
         for problem in problems:
@@ -76,6 +108,12 @@ class Problems:
             return list(self._found)
         text = ngettext("and %(more)d more problem", "and %(more)d more problems", more) % {"more": more}
         return [*self._found, Problem(self.root, text)]
+
+    def _hint(self, meant: Meant) -> str:
+        """None once enough was compared: thousands of names, each misspelt, would take minutes."""
+        self._left_to_compare -= meant.cost
+        guess = meant.guess() if self._left_to_compare >= 0 else ""
+        return gettext("did you mean %(word)s?") % {"word": shown(guess)} if guess else ""
 
 
 def shown(value: object, *, length: int = 60) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dist_task import deployed
+
 PROFILES = ("development", "production")
 SHORTEST_KEY = 50
 FEWEST_LETTERS = 5
@@ -23,6 +25,10 @@ def refusal(environment: Mapping[str, str]) -> str:
     profile = environment.get("DIST_TASK_PROFILE", PROFILES[0])
     if profile not in PROFILES:
         return f"DIST_TASK_PROFILE is {' or '.join(PROFILES)}, not {profile!r}."
+    try:
+        deployed.connections(environment.get(deployed.VARIABLE, ""))
+    except ValueError as error:
+        return f"{deployed.VARIABLE} {error}."
     if profile != "production":
         return ""
     if is_weak_key(environment.get("SECRET_KEY", "")):

@@ -13,7 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from dist_task import profiles
+from dist_task import deployed, profiles
 from dist_task.database import databases
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -184,6 +184,7 @@ DIST_TASK = {
     "MAX_BODY_BYTES": env.int("MAX_BODY_BYTES", default=1_048_576),
     "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
     "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
+    "CONNECTIONS": deployed.connections(os.environ.get("DIST_TASK_CONNECTIONS", "")),
     "PUBLIC_URL": env.str("DIST_TASK_PUBLIC_URL", default="" if PRODUCTION else "http://127.0.0.1:8080"),
     "SECRETS_DIR": env.str("DIST_TASK_SECRETS_DIR", default=""),
     "SECRETS_KEYS": secrets_keys(),

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
 from dist_task.console.confirm import Operation, RemarkForm, operate
-from dist_task.console.display import ago, badge, list_url, row_link, short
+from dist_task.console.display import ago, badge, list_url, of_direction, row_link, short
 from dist_task.console.rows import EngineRowAdmin, TabFilter
 from dist_task.engine import operate as verbs
 from dist_task.models import ExecutionLog
@@ -162,7 +162,9 @@ class ExceptionRecordAdmin(EngineRowAdmin):
 
     @admin.display(description=_("task"))
     def task(self, record: Any) -> str:
-        return format_html("{}<br><small>{}</small>", short(record.task_name, length=40), record.task_id)
+        return format_html(
+            "{}<br><small>{}</small>", of_direction(short(record.task_name, length=40), record.op), record.task_id
+        )
 
     @admin.display(description=_("error"))
     def error(self, record: Any) -> str:

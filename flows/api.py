@@ -18,12 +18,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dist_task.api import ApiViewSet, Flag
+from dist_task.engine.simulate import SCENARIO_KEYS, read_scenario, simulate
 from dist_task.errors import NotFound
 from dist_task.problems import shown
 
 from . import register
 from .models import Flow
-from .serializers import BriefFlow, CreatedFlow, DeletedFlow, FlowChange, FullFlow, NewFlow
+from .serializers import (
+    BriefFlow,
+    CheckedFlow,
+    CreatedFlow,
+    DeletedFlow,
+    FlowChange,
+    FlowToCheck,
+    FlowToSimulate,
+    FullFlow,
+    NewFlow,
+    SimulatedFlow,
+)
 
 FLOW_ID = re.compile(r"[0-9A-Za-z_-]{1,16}")
 
@@ -57,6 +69,8 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
     permissions: ClassVar = {
         "list": "flows.view_flow",
         "retrieve": "flows.view_flow",
+        "validate": "flows.view_flow",
+        "simulate": "flows.view_flow",
         "create": "flows.add_flow",
         "update": "flows.change_flow",
         "activate": "flows.change_flow",
@@ -108,6 +122,30 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
         flow = find_flow(pk)
         register.delete(flow)
         return Response({"id": flow.pk, "deleted": True})
+
+    @extend_schema(
+        summary="Check a definition, and change nothing",
+        description="Answers 200 whether the definition is valid or not, with all its problems.",
+        request=FlowToCheck,
+        responses=CheckedFlow,
+    )
+    @action(detail=False, methods=["post"])
+    def validate(self, request: Request) -> Response:
+        problems = register.find_problems(self.valid(FlowToCheck)["definition"])
+        return Response(CheckedFlow({"valid": not problems, "problems": problems}).data)
+
+    @extend_schema(
+        summary="Tell how a transaction would go, and run nothing",
+        description="Which tasks would run in which order, how it would end, and what would be undone.",
+        request=FlowToSimulate,
+        responses=SimulatedFlow,
+    )
+    @action(detail=False, methods=["post"])
+    def simulate(self, request: Request) -> Response:
+        wanted = self.valid(FlowToSimulate)
+        definition = register.read(wanted["definition"])
+        scenario = read_scenario(definition, **{key: wanted.get(key, ()) for key in SCENARIO_KEYS})
+        return Response(SimulatedFlow(simulate(definition, scenario=scenario)).data)
 
     @extend_schema(summary="Let a flow be started", request=None, responses=FullFlow)
     @action(detail=True, methods=["post"])

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_noop as _
 from dist_task.payload import CONTROL, UNSTORABLE, report_faults
 from dist_task.problems import InvalidValue, Problem, Problems
 from flows.graph import Ancestry, dependents_of, find_cycle, topological_order
+from flows.params_schema import ParamsSchema
 from flows.reader import Reader
 from flows.source import ROOT, read_object, write_text
 from flows.tasks import (
@@ -33,8 +34,8 @@ __all__ = ["FlowDefinition", "InvalidDefinition", "Problem", "TaskSpec", "to_tex
 MOST_TASKS = 10_000
 MOST_DEPTH = 50
 SHOWN_OF_CYCLE = 10
-FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure"))
-LATER_FLOW_KEYS = frozenset(("timeout", "params_schema"))
+FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure", "params_schema"))
+LATER_FLOW_KEYS = frozenset(("timeout",))
 ON_FAILURE = ("wait", "compensate")
 
 
@@ -47,6 +48,7 @@ class FlowDefinition:
     name: str
     description: str
     on_failure: str  # of ON_FAILURE: whether a person decides, or what was done is undone at once
+    params_schema: ParamsSchema | None  # of the params that a start brings
     tasks: Mapping[str, TaskSpec]  # as written
     dependents: Mapping[str, tuple[str, ...]]
     fan_in: Mapping[str, int]  # how many each task waits for
@@ -63,6 +65,7 @@ class FlowDefinition:
         if value is not None and _is_bounded(value, problems=problems):
             block = Reader(value, "", problems)
             name, description, on_failure = _read_head(block)
+            schema = _read_schema(block)
             sketches = sketch_tasks(block)
             depends_on = {sketch.id: sketch.depends_on for sketch in sketches if sketch.id}
             dependents = dependents_of(depends_on)
@@ -76,6 +79,7 @@ class FlowDefinition:
             name=name,
             description=description,
             on_failure=on_failure,
+            params_schema=schema,
             tasks=MappingProxyType({task.id: task for task in tasks}),
             dependents=MappingProxyType(dependents),
             fan_in=MappingProxyType({task.id: len(task.depends_on) for task in tasks}),
@@ -124,6 +128,12 @@ def _read_head(block: Reader) -> tuple[str, str, str]:
         block.refuse("tasks", _("is required"))
     name = block.text("name", longest=LONGEST_NAME)
     return name, block.text("description", longest=LONGEST_DESCRIPTION), on_failure
+
+
+def _read_schema(block: Reader) -> ParamsSchema | None:
+    if "params_schema" not in block.data:
+        return None
+    return ParamsSchema.read(block.data["params_schema"], path="params_schema", problems=block.problems)
 
 
 def _report_cycle(cycle: tuple[str, ...], *, block: Reader) -> None:

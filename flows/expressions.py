@@ -148,7 +148,7 @@ class _Reading:
         self.variables: dict[str, int] = {}  # each with its first position
         self.is_refused = False
 
-    def refuse(self, node: Any, message: str, /, **parameters: object) -> None:
+    def refuse(self, node: Any, message: str, /, **parameters: Any) -> None:
         if not self.is_refused:  # one problem of an expression is enough
             self.is_refused = True
             position = getattr(node, "position", 0)

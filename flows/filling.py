@@ -151,7 +151,7 @@ class Leaf(Node):
             self._refuse(filling, _("the texts with templates have more than %(most)d characters"), most=LONGEST_TEXT)
         return text
 
-    def _refuse(self, filling: Filling, message: str, /, **parameters: object) -> None:
+    def _refuse(self, filling: Filling, message: str, /, **parameters: Any) -> None:
         filling.problems.add(self._path, message, template=self._text, **parameters)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from dist_task.problems import Problems, shown
+from dist_task.problems import Meant, Problems, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,8 @@ class Reader:
     path: str
     problems: Problems
 
-    def refuse(self, key: str, message: str, /, **parameters: object) -> None:
-        self.problems.add_at(self.path, (key,), message, **parameters)
+    def refuse(self, key: str, message: str, /, *, meant: Meant | None = None, **parameters: object) -> None:
+        self.problems.add_at(self.path, (key,), message, meant=meant, **parameters)
 
     def refuse_other_keys(self, *, known: Collection[str], later: Collection[str] = ()) -> None:
         strangers = [key for key in self.data if key not in known]
@@ -27,7 +27,7 @@ class Reader:
             if key in later:
                 self.refuse(key, _("this version does not support it yet"))
             else:
-                self.refuse(key, _("unknown key"))
+                self.refuse(key, _("unknown key"), meant=Meant(key, known))
 
     def text(self, key: str, *, longest: int, default: str = "") -> str:
         value = self.data.get(key, default)
@@ -50,7 +50,7 @@ class Reader:
         value = self.data.get(key, default)
         if isinstance(value, str) and value in choices:
             return value
-        self.refuse(key, _("must be one of: %(choices)s"), choices=", ".join(choices))
+        self.refuse(key, _("must be one of: %(choices)s"), meant=Meant(value, choices), choices=", ".join(choices))
         return default
 
     def number(self, key: str, *, least: float, most: float, default: float) -> float:

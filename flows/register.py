@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop as _
 
 from dist_task.payload import CONTROL, UNSTORABLE
-from dist_task.problems import InvalidValue, Problems
+from dist_task.problems import InvalidValue, Problem, Problems
 
-from .definition import to_text
+from .definition import FlowDefinition, InvalidDefinition, to_text
 from .models import Flow, TaskDefinition
 from .registry_rows import Snapshot, parse, snapshot
 
@@ -61,9 +61,27 @@ def max_length(column: str) -> int:
 
 def check(definition: str | dict[str, Any]) -> Snapshot:
     """Raises InvalidDefinition with every problem; answers the registry entries that the definition names."""
-    known = snapshot(TaskDefinition.objects.values_list("name", flat=True))
+    known = whole_registry()
     parsed = parse(definition, pinned=known)
     return {name: known[name] for name in sorted(parsed.task_names) if name in known}
+
+
+def read(definition: str | dict[str, Any]) -> FlowDefinition:
+    """The flow that posting the definition now would make. Raises InvalidDefinition with every problem."""
+    return parse(definition, pinned=whole_registry())
+
+
+def find_problems(definition: str | dict[str, Any]) -> list[Problem]:
+    """Everything for which posting the definition would be refused."""
+    try:
+        read(definition)
+    except InvalidDefinition as error:
+        return error.problems
+    return []
+
+
+def whole_registry() -> Snapshot:
+    return snapshot(TaskDefinition.objects.values_list("name", flat=True))
 
 
 def lock_name(name: str) -> None:

@@ -12,6 +12,7 @@ from .connection_rows import learn_connections
 from .definition import FlowDefinition
 from .fields import parse_fields
 from .models import Flow, TaskDefinition
+from .params_schema import ParamsSchema
 from .registry import RegisteredTask
 
 Snapshot = dict[str, dict[str, Any]]
@@ -74,3 +75,9 @@ def _parsed(flow_id: str) -> FlowDefinition:
 def load(flow: Flow) -> FlowDefinition:
     """The parsed definition; a flow row never changes its definition, so it is kept by id."""
     return _parsed(flow.pk)
+
+
+@lru_cache(maxsize=10_000)
+def params_schema_of(flow_id: str) -> ParamsSchema | None:
+    """What every start asks, of many more flows than are kept parsed. Raises Flow.DoesNotExist."""
+    return _parsed(flow_id).params_schema

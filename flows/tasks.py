@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext_noop as _
 
 from dist_task.executors.secrets import Place, places
-from dist_task.problems import Problem, Problems, child_path, shown
+from dist_task.problems import Meant, Problem, Problems, child_path, shown
+from flows import expressions
+from flows.expressions import FLOW_ROOTS, Expression
 from flows.fields import Field
 from flows.graph import Ancestry
 from flows.reader import Reader
@@ -20,6 +22,7 @@ from flows.templates import Scope, Template, from_input_from, read, read_aliases
 LONGEST_TASK_NAME = 64
 DEFAULT_TIMEOUT = 30
 LEAST_TIMEOUT, MOST_TIMEOUT = 0.001, 86_400
+MOST_TOTAL_TIMEOUT = 366 * 86_400
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 10_000
 TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
@@ -33,22 +36,25 @@ TASK_KEYS = frozenset(
         "depends_on",
         "config",
         "timeout",
+        "total_timeout",
         "retry",
         "optional",
         "input",
         "input_from",
         "output",
+        "when",
         "compensate",
     )
 )
-LATER_TASK_KEYS = frozenset(("when", "foreach", "max_parallel", "total_timeout"))
-COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "retry"))
+LATER_TASK_KEYS = frozenset(("foreach", "max_parallel"))
+COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "total_timeout", "retry"))
 INPUT_ROOTS = frozenset(("params", "tasks", "instance_id", "secrets"))
 CONFIG_ROOTS = INPUT_ROOTS | {"input"}
 UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
 UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
 """Of a compensation that says nothing else: longer than most outages, over an hour in all."""
+NO_TASK = _("there is no task %(id)s")
 NO_TEMPLATE = Template({})
 NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
 # The type that a config gives away, where neither the task nor the registry names one.
@@ -80,17 +86,22 @@ class TaskSpec:
     config: Mapping[str, Any]
     retry: RetryPolicy
     timeout_seconds: float
+    total_seconds: float | None  # of all attempts, pauses and waits together
     optional: bool
     inputs: tuple[Field, ...]
     config_template: Template = NO_TEMPLATE
     input: Template | None = None  # in place of the transaction's params
+    when: Expression | None = None  # where it gives false the task is skipped
+    ancestors: frozenset[str] = frozenset()  # those that `when` may look at without naming them
     secret_places: tuple[Place, ...] = ()  # of what it is given: where the definition itself names secrets
     compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
 
     @property
     def needs(self) -> frozenset[str]:
-        """The tasks whose outputs its templates look at."""
-        return self.config_template.needs | (self.input.needs if self.input else frozenset())
+        """The tasks whose outputs its templates and its condition look at."""
+        named = self.when.needs if self.when else frozenset()
+        looked_at = self.ancestors if named is None else named
+        return self.config_template.needs | (self.input.needs if self.input else frozenset()) | looked_at
 
 
 class Sketch(NamedTuple):
@@ -166,6 +177,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS), known=known)
     name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
     timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
+    when = _read_condition(block, scope=known.scope(task_id, roots=FLOW_ROOTS))
     return TaskSpec(
         id=task_id,
         name=name,
@@ -176,8 +188,11 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         config=called.config,
         config_template=called.config_template,
         input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS)),
+        when=when,
+        ancestors=frozenset(known.ancestry.of(task_id)) if when and when.needs is None else frozenset(),
         retry=_read_retry(block, default=RetryPolicy()),
         timeout_seconds=timeout_seconds,
+        total_seconds=_read_total_timeout(block),
         optional=block.flag("optional", default=False),
         inputs=called.entry.inputs if called.entry else (),
         secret_places=_secret_places(block, entry=called.entry),
@@ -226,6 +241,14 @@ def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
 
 
+def _read_condition(block: Reader, *, scope: Scope) -> Expression | None:
+    if "when" not in block.data:
+        return None
+    return expressions.read(
+        block.data["when"], path=child_path(block.path, "when"), problems=block.problems, scope=scope
+    )
+
+
 def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Place, ...]:
     """Of its own input, and of the defaults of input fields; what comes from elsewhere names no secret."""
     defaults = {each.name: each.default for each in entry.inputs} if entry else {}
@@ -234,6 +257,12 @@ def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Plac
 
 def _read_timeout(block: Reader, *, default: float) -> float:
     return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
+
+
+def _read_total_timeout(block: Reader) -> float | None:
+    if "total_timeout" not in block.data:
+        return None
+    return block.number("total_timeout", least=LEAST_TIMEOUT, most=MOST_TOTAL_TIMEOUT, default=MOST_TOTAL_TIMEOUT)
 
 
 def _read_compensation(
@@ -258,6 +287,7 @@ def _read_compensation(
         input=_read_input(undo, scope=scope),
         retry=_read_retry(undo, default=UNDO_RETRY),
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
+        total_seconds=_read_total_timeout(undo),
         optional=False,
         inputs=(),
         # without an input of its own it gets what its task was given
@@ -293,10 +323,11 @@ def _read_type(
     available = ", ".join(sorted(known.kinds))
     if kind:
         message = _("task type '%(type)s' is not available in this version; available: %(available)s")
-        block.refuse(key, message, type=shown(kind), available=available)
+        block.refuse(key, message, meant=Meant(kind, known.kinds), type=shown(kind), available=available)
     elif block.data.get("task_name"):
         message = _("%(task_name)s is not a registered task definition; without one, a type is required")
-        block.refuse("task_name", message, task_name=block.quoted("task_name"))
+        meant = Meant(block.data["task_name"], known.registry)
+        block.refuse("task_name", message, meant=meant, task_name=block.quoted("task_name"))
     else:
         block.refuse("type", _("is required; available: %(available)s"), available=available)
     return ""
@@ -320,7 +351,7 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         if not isinstance(other, str):
             fault = _("must be the id of a task")
         elif other not in ids:
-            fault = _("there is no task %(id)s")
+            fault = NO_TASK
         elif other == task_id:
             fault = _("the task %(id)s cannot depend on itself")
         elif other in needed:
@@ -328,7 +359,8 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         else:
             needed[other] = None
         if fault:
-            block.problems.add_at(block.path, ("depends_on", index), fault, id=shown(other))
+            meant = Meant(other, ids) if fault == NO_TASK else None
+            block.problems.add_at(block.path, ("depends_on", index), fault, meant=meant, id=shown(other))
     return tuple(needed)
 
 

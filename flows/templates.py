@@ -14,7 +14,7 @@ from typing import Any
 from django.utils.translation import gettext_noop as _
 
 from dist_task.payload import MOST_REQUEST_DEPTH, Link, keys_of, strings
-from dist_task.problems import Problems, child_path, shown
+from dist_task.problems import Meant, Problems, child_path, shown
 from flows.fields import InvalidInput
 from flows.filling import (
     Filling,
@@ -52,7 +52,7 @@ class Scope:
     """
 
     roots: Collection[str]
-    ids: Container[str] = ()
+    ids: Collection[str] = ()
     ancestors: Container[str] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -205,8 +205,8 @@ class _Reading:
         self.needs: set[str] = set()
         self.secrets: set[str] = set()
 
-    def refuse(self, link: Link, message: str, /, **parameters: object) -> None:
-        self.problems.add_at(self.path, keys_of(link), message, **parameters)
+    def refuse(self, link: Link, message: str, /, *, meant: Meant | None = None, **parameters: object) -> None:
+        self.problems.add_at(self.path, keys_of(link), message, meant=meant, **parameters)
 
     def read(self, value: Any, *, link: Link, depth: int, is_url: bool = False, is_text: bool = False) -> Any:
         """The value itself where it holds no template, else a node with `fill`."""
@@ -261,7 +261,7 @@ class _Reading:
         if fault := _form_fault(text, keys) or self._root_fault(keys):
             roots = ", ".join(sorted(self.scope.roots))
             named = {"template": shown(text), "id": shown("".join(keys[1:2]))}
-            self.refuse(link, fault, roots=roots, longest=LONGEST_TEMPLATE, **named)
+            self.refuse(link, fault, meant=self._meant(keys), roots=roots, longest=LONGEST_TEMPLATE, **named)
             return ""
         if keys[0] == "secrets":
             self.secrets.add(keys[1])
@@ -291,6 +291,14 @@ class _Reading:
         if task_id not in self.scope.ancestors:
             return _("${%(template)s}: this task does not depend on %(id)s, whose output may not be there yet")
         return ""
+
+    def _meant(self, keys: list[str]) -> Meant | None:
+        """Of a refused template: what its root, or its task, may have been meant to be."""
+        if keys and keys[0] not in self.scope.roots:
+            return Meant(keys[0], self.scope.roots)
+        if len(keys) > 1 and keys[0] == "tasks" and self._id_of(keys[1]) not in self.scope.ids:
+            return Meant(keys[1], self.scope.ids)
+        return None
 
     def _id_of(self, name: str) -> str:
         return name if name in self.scope.ids else self.scope.aliases.get(name, name)

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
+from tests.brokers import rabbitmq, rabbitmq_server, redis, redis_server
+
+__all__ = ["rabbitmq", "rabbitmq_server", "redis", "redis_server"]  # fixtures: real servers
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:

@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
+from dist_task.states import Op
+
 LONGEST_JSON = 20_000
 SYMBOLS = {
     "pending": "○",
@@ -100,3 +102,8 @@ def moment(at: datetime | None) -> SafeString:
 
 def capped(count: int, *, cap: int) -> str:
     return f"{cap}+" if count > cap else str(count)
+
+
+def of_direction(name: str, op: str) -> str:
+    """A task's name, and that it is about undoing it where it is."""
+    return gettext("undo: %(name)s") % {"name": name} if op == Op.COMPENSATE else name

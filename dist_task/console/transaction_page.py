@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.utils.translation import gettext as _
 
-from dist_task.console.display import ago, list_url, span
+from dist_task.console.display import ago, list_url, of_direction, span
 from dist_task.console.standstill import Reason, Standing, why
 from dist_task.models import ExecutionLog, TaskRun, Worker
-from dist_task.states import ExceptionStatus, Op, RunStatus, TransactionStatus
+from dist_task.states import ExceptionStatus, RunStatus, TransactionStatus
 from exceptions_app.models import ExceptionRecord
 from flows.definition import InvalidDefinition
 from flows.models import Flow
@@ -94,8 +93,7 @@ def _row(txn: Transaction, *, task: tuple[str, str, str, str], run: TaskRun | No
         status = RunStatus.CANCELLED if stopped else RunStatus.PENDING
         return TaskRow(*task, status=status.value, word=str(status.label), run=None, took="–")
     task_id, name, kind, depends_on = task
-    if run.op == Op.COMPENSATE:
-        name = _("undo: %(name)s") % {"name": name}
+    name = of_direction(name, run.op)
     if run.item >= 0:
         name = f"{name} [{run.item}]"
     ended_at = now if run.status == RunStatus.RUNNING else run.finished_at  # a run that waits to try again has none

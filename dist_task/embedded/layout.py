@@ -67,8 +67,7 @@ class Layout:
     def prepare(self) -> None:
         """Make the folder. Other users may pass through it (the server's own has to), not look into it."""
         try:
-            if not self.folder.is_dir():
-                self.folder.mkdir(mode=0o711, parents=True)
+            self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             os.close(os.open(self.users_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise Trouble(explain(error, place=self.folder)) from error

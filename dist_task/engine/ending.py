@@ -22,13 +22,24 @@ Ending = Result | Ongoing | ExecutionError | outcomes.WorkerLost
 UNSTORABLE = "UNSTORABLE"
 
 
-def ended(run: RunState, *, op: str, step: Step, result: Ending, flow_name: str, ongoing_seconds: float = 0.0) -> Ended:
-    """Decides what the result means. `run` is the attempt as it was in flight. `ongoing_seconds`: see `decide`."""
+def ended(
+    run: RunState,
+    *,
+    op: str,
+    step: Step,
+    result: Ending,
+    flow_name: str,
+    seconds_left: float = outcomes.FOREVER,
+    ongoing_seconds: float = 0.0,
+) -> Ended:
+    """Decides what the result means. `run` is the attempt as it was in flight; for the seconds, see `decide`."""
     if REDACTOR.is_needed:
         result = _redacted(result)
     policy = step.spec.retry
     number = run.attempt - (run.budget - policy.tries)
-    outcome = outcomes.decide(policy, attempt=number, result=result, ongoing_seconds=ongoing_seconds)
+    outcome = outcomes.decide(
+        policy, attempt=number, result=result, seconds_left=seconds_left, ongoing_seconds=ongoing_seconds
+    )
     request, response = (None, None) if isinstance(result, outcomes.WorkerLost) else (result.request, result.response)
     if isinstance(outcome, outcomes.Succeeded):
         return Ended(
@@ -114,7 +125,7 @@ def waited(waits_for: str, *, answer: Mapping[str, Any] | None) -> Ending:
         return ExecutionError(answer["message"], code=answer["code"], permanent=True)
     if waits_for == WaitsFor.TIME:
         return Result()
-    unknown = waits_for == WaitsFor.CALLBACK
+    unknown = waits_for != WaitsFor.APPROVAL
     return ExecutionError("no answer came in time", code="NO_ANSWER", permanent=True, unknown=unknown)
 
 

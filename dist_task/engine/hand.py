@@ -14,14 +14,15 @@ from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors.base import TaskCall
-from dist_task.states import SATISFIED_RUN, CompensationStatus, Op, RunStatus, TransactionStatus, WaitsFor
+from dist_task.states import SATISFIED_RUN, Op, RunStatus, TransactionStatus
+from flows.expressions import ExpressionFailed
 
-from . import compensate, plan
 from . import outcome as outcomes
+from . import plan
 from .attempt import attempt
 from .desk import Attempt, Desk
+from .direction import Direction
 from .ending import UNSTORABLE, Ending, ended, unstorable, waited
-from .inputs import Inputs
 from .loaded import LoadedFlow
 from .store.batch import Begun, Ended, Write, Written
 from .store.claims import LEAD_SECONDS, Claimed, StoredRun
@@ -29,6 +30,7 @@ from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 logger = logging.getLogger(__name__)
 
 SUSPICIOUS_LOSSES = 2
+LEAST_SECONDS = 0.001
 RUNNING = RunStatus.RUNNING
 
 
@@ -45,7 +47,7 @@ class Hand:
         self._dropped = False
         self._timer: asyncio.TimerHandle | None = None
         self._fetching = False
-        self._suspects: set[str] = set()
+        self._faults: dict[str, ExecutionError] = {}  # of attempts whose condition has no result
         self._due: dict[str, float] = {}  # when the call of a retry that was begun may be made
         self.resume(claimed, runs=runs)
 
@@ -69,33 +71,15 @@ class Hand:
         self._claimed = claimed
         self._touched = False
         self._unmade = []
-        is_undoing = claimed.compensation == CompensationStatus.RUNNING
-        self._op = Op.COMPENSATE if is_undoing else Op.ACTION
-        self._steps = self._flow.undo_steps if is_undoing else self._flow.steps
-        own = [run for run in runs if run.op == self._op]
-        self._inputs = Inputs(claimed, op=self._op, forth=self._flow.steps, steps=self._steps, runs=own)
-        self._progress = self._progress_back(runs) if is_undoing else self._progress_forth(own)
-        self._ongoing_since = {run.task_id: time.monotonic() - run.begun_ago_seconds for run in own if run.is_ongoing}
-        self._answers = {run.task_id: run.answer for run in own if run.answer is not None}
-        self._suspects = {run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE}
-        unwritten = {ended.task_id: ended for ended in self._ended if ended.op == self._op}
-        for run in own:
+        self._way = way = Direction.of(claimed, flow=self._flow, runs=runs)
+        unwritten = {ended.task_id: ended for ended in self._ended if ended.op == way.op}
+        for run in way.runs:
             if run.task_id in unwritten:
                 self._see(unwritten[run.task_id])
             elif run.status == RUNNING and run.task_id not in self._calls:
                 self._resume_running(run)
         if claimed.opened:
             self._open()
-
-    def _progress_forth(self, runs: list[StoredRun]) -> plan.Progress:
-        states = [_run_state(run) for run in runs]
-        return plan.Progress.of(self._flow.definition, runs=states, cancelling=self._claimed.cancelling)
-
-    def _progress_back(self, runs: list[StoredRun]) -> plan.Progress:
-        done = [compensate.Done(run.task_id, run.status, run.maybe_executed) for run in runs if run.op == Op.ACTION]
-        undo = compensate.to_undo(self._flow.definition, done=done)
-        states = [_run_state(run) for run in runs if run.op == Op.COMPENSATE]
-        return compensate.progress(self._flow.backwards, undo=undo, runs=states)
 
     def advance(self) -> None:
         """Makes the calls that may be made and writes what there is to write; called whenever something changed."""
@@ -165,19 +149,19 @@ class Hand:
         if run.begun_by == self._desk.worker_id and not self._desk.was_given_up(self._named(begun)):
             self._unmade.append(begun)
         else:
-            self._end(self._progress.runs[run.task_id], result=outcomes.WorkerLost())
+            self._end(self._way.progress.runs[run.task_id], result=outcomes.WorkerLost())
 
     def _open(self) -> None:
         """The claim has written the start marks of the flow's first tasks."""
         for task_id in self._flow.definition.roots:
-            begun = Begun(task_id, attempt=1, budget=self._tries(task_id), input=self._inputs.of(task_id))
-            self._progress.see(_running(begun))
+            begun = Begun(task_id, attempt=1, budget=self._way.tries(task_id), input=self._way.inputs.of(task_id))
+            self._way.progress.see(_running(begun))
             self._unmade.append(begun)
 
     def fetched(self, done: Mapping[str, tuple[Any, Any]]) -> None:
         """What was asked for by `fetch_done`."""
         self._fetching = False
-        self._inputs.learn(done)
+        self._way.inputs.learn(done)
         self.advance()
 
     def _reload(self) -> None:
@@ -189,35 +173,37 @@ class Hand:
     def _next_write(self) -> Write | None:
         now = time.monotonic()
         write = Write(self.transaction_id, revision=self._claimed.revision)
-        if self._claimed.has_ended and self._op == Op.ACTION:
+        if self._claimed.has_ended and self._way.op == Op.ACTION:
             write.release = True  # woken by somebody who did not know
             return write
         moves = self._moves(now + LEAD_SECONDS)
         write.ended = self._ended
-        if self._desk.accepting:
-            write.begun = self._begin_all(moves)
-        elif not self._calls and not self._unmade:
+        if not self._desk.accepting and not self._calls and not self._unmade:
             write.release, write.wake_in_seconds = True, 0.0
-        self._put_ends(write, moves=moves, now=now)
+        if moves:
+            if self._desk.accepting:
+                self._begin_all(write, moves=moves)
+            self._put_ends(write, moves=moves, now=now)
         self._ended = []
         self._set_timer(now)
-        return write if write.ended or write.begun or write.release or write.compensate else None
+        return None if write.is_empty else write
 
     def _moves(self, now: float) -> list[plan.Move]:
         """After the waits that are over have ended."""
-        moves = self._progress.moves(now=now)
-        elapsed = [move for move in moves if isinstance(move, plan.Elapse)]
+        progress = self._way.progress
+        moves = progress.moves(now=now)
+        elapsed = [move for move in moves if isinstance(move, plan.Elapse)] if progress.is_waiting else []
         if not elapsed:
             return moves
         for move in elapsed:
-            run = self._progress.runs[move.task_id]
-            answer = self._answers.pop(move.task_id, None)
+            run = progress.runs[move.task_id]
+            answer = self._way.answers.pop(move.task_id, None)
             self._end(run, result=waited(run.waits_for, answer=answer), took_answer=answer is not None)
-        return self._progress.moves(now=now)
+        return progress.moves(now=now)
 
     def _put_ends(self, write: Write, *, moves: list[plan.Move], now: float) -> None:
         for move in moves:
-            if isinstance(move, plan.Finish) and not (self._ended and self._progress.cancelling):
+            if isinstance(move, plan.Finish) and not (self._ended and self._way.progress.cancelling):
                 write.release, write.finish = True, move.status
             elif isinstance(move, plan.Compensate):
                 write.compensate = True
@@ -228,39 +214,55 @@ class Hand:
                 write.release = True
                 write.wake_in_seconds = None if move.until == plan.FOREVER else max(move.until - now, 0.0)
 
-    def _begin_all(self, moves: list[plan.Move]) -> list[Begun]:
-        """What may start now; what its parameters are made of is asked for where it is not here."""
-        begun: list[Begun] = []
+    def _begin_all(self, write: Write, *, moves: list[plan.Move]) -> None:
+        """What may start now, or is skipped; what that depends on is asked for where it is not here."""
         wanted: set[str] = set()
         for move in moves:
             if not self._is_start(move):
                 continue
-            if lacking := self._inputs.lacking(move.task_id):
+            if lacking := self._way.inputs.lacking(move.task_id):
                 wanted |= lacking
+            elif not self._is_wanted(move):
+                write.skipped.append(move.task_id)
             elif self._take_slot(move.task_id):
-                begun.append(self._begin(move))
+                write.begun.append(self._begin(move))
         if wanted and not self._fetching:
             self._fetching = True
             self._desk.fetch_done(self, wanted)
-        return begun
+
+    def _is_wanted(self, move: plan.Start) -> bool:
+        """By its condition, before anything was done. One that has no result fails the attempt, which is made all the
+        same: so it is counted, logged and raised like every other."""
+        if self._way.steps[move.task_id].spec.when is None or not (
+            move.attempt == 1 or move.task_id in self._way.unjudged
+        ):
+            return True
+        try:
+            return self._way.inputs.is_wanted(move.task_id)
+        except ExpressionFailed as error:
+            self._faults[move.task_id] = ExecutionError(str(error), code=error.code, permanent=True)
+            return True
 
     def _is_start(self, move: plan.Move) -> TypeGuard[plan.Start]:
         """A run whose last attempt is only now being written as ended starts again with the next write."""
         return isinstance(move, plan.Start) and all(ended.task_id != move.task_id for ended in self._ended)
 
     def _begin(self, move: plan.Start) -> Begun:
-        if (run := self._progress.runs.get(move.task_id)) is not None:
+        if (run := self._way.progress.runs.get(move.task_id)) is not None:
             self._due[move.task_id] = run.due_at
-        given = self._inputs.of(move.task_id)
-        return Begun(move.task_id, attempt=move.attempt, budget=move.budget, input=given, op=self._op)
-
-    def _tries(self, task_id: str) -> int:
-        return self._steps[task_id].spec.retry.tries
+        way = self._way
+        given, seconds = way.inputs.of(move.task_id), way.total_seconds(move.task_id)
+        return Begun(move.task_id, move.attempt, move.budget, given, op=way.op, total_seconds=seconds)
 
     def _go_on(self, write: Write) -> None:
         for begun in write.begun:
-            self._progress.see(_running(begun))
+            if begun.total_seconds is not None:
+                self._way.deadlines[begun.task_id] = time.monotonic() + begun.total_seconds
+            self._way.progress.see(_running(begun))
             self._make_call(begun)
+        for task_id in write.skipped:
+            self._way.inputs.saw(task_id, output=None)
+            self._way.progress.see(plan.RunState(task_id, status=RunStatus.SKIPPED))
         if self._touched:
             self._reload()
         else:
@@ -281,11 +283,15 @@ class Hand:
         self._calls[begun.task_id] = (begun, task)
 
     async def _call(self, begun: Begun) -> None:
-        step = self._steps[begun.task_id]
+        step = self._way.steps[begun.task_id]
         try:
             await _until(self._due.pop(begun.task_id, 0.0))
             apart = self._desk.apart if self._is_suspect(begun) else None
+            if (fault := self._faults.pop(begun.task_id, None)) is not None:
+                raise fault
             result: Ending = await attempt(step, self._task_call(begun), apart=apart)
+        except ExecutionError as error:
+            result = error
         except InvalidRequest as error:
             result = ExecutionError(str(error), code="INVALID_INPUT", permanent=True)
         finally:
@@ -299,51 +305,57 @@ class Hand:
 
         Those of trusted executors are above suspicion until two of them running have lost their worker.
         """
-        if begun.task_id not in self._suspects:
+        if begun.task_id not in self._way.suspects:
             return False
-        return not self._steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
+        return not self._way.steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
 
     def _task_call(self, begun: Begun) -> TaskCall:
         """Raises InvalidRequest where the transaction's params do not fit."""
-        spec = self._steps[begun.task_id].spec
-        given = self._inputs.made(begun.task_id) if begun.input is None else begun.input
+        spec = self._way.steps[begun.task_id].spec
+        given = self._way.inputs.made(begun.task_id) if begun.input is None else begun.input
         return TaskCall(
             instance_id=self._claimed.instance_id,
             task_id=begun.task_id,
             op=begun.op,
             item=begun.item,
             attempt=begun.attempt,
-            config=self._inputs.config(begun.task_id, given=given),
+            config=self._way.inputs.config(begun.task_id, given=given),
             input=given,
-            timeout_seconds=spec.timeout_seconds,
+            timeout_seconds=min(spec.timeout_seconds, max(self._way.seconds_left(begun.task_id), LEAST_SECONDS)),
             secret_places=spec.secret_places,
         )
 
     def _end(self, run: plan.RunState, *, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
         if isinstance(result, outcomes.WorkerLost):
-            self._suspects.add(run.task_id)
+            self._way.suspects.add(run.task_id)
         else:
-            self._suspects.discard(run.task_id)
-        step, flow_name = self._steps[run.task_id], self._flow.definition.name
-        since = self._ongoing_since.get(run.task_id)
-        seconds = 0.0 if since is None else time.monotonic() - since
-        row = ended(run, op=self._op, step=step, result=result, flow_name=flow_name, ongoing_seconds=seconds)
+            self._way.suspects.discard(run.task_id)
+        step, flow_name = self._way.steps[run.task_id], self._flow.definition.name
+        row = ended(
+            run,
+            op=self._way.op,
+            step=step,
+            result=result,
+            flow_name=flow_name,
+            seconds_left=self._way.seconds_left(run.task_id),
+            ongoing_seconds=self._way.ongoing_seconds(run.task_id),
+        )
         self._ended.append(row._replace(took_answer=True) if took_answer else row)
-        if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._op == Op.ACTION:
-            self._inputs.saw(row.task_id, output=row.output)
+        if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._way.op == Op.ACTION:
+            self._way.inputs.saw(row.task_id, output=row.output)
         self._see(row)
 
     def _see(self, row: Ended) -> None:
-        run = self._progress.runs[row.task_id]
-        due_at = time.monotonic() + (row.delay_seconds or 0.0)
-        if row.status == RunStatus.WAITING and row.delay_seconds is None:
-            due_at = plan.FOREVER
-        if row.waits_for == WaitsFor.SERVICE:
-            self._ongoing_since.setdefault(row.task_id, time.monotonic())
-        else:
-            self._ongoing_since.pop(row.task_id, None)
-        self._progress.see(run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for))
+        run = self._way.progress.runs[row.task_id]
+        due_at = 0.0
+        if row.status in (RunStatus.PENDING, RunStatus.WAITING):
+            is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
+            due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else plan.FOREVER
+        self._way.saw(row.task_id, waits_for=row.waits_for)
+        deadline_at = self._way.deadlines.get(row.task_id, plan.FOREVER)
+        state = plan.RunState(row.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for, deadline_at)
+        self._way.progress.see(state)
 
     def _named(self, begun: Begun) -> Attempt:
         return Attempt(self.transaction_id, begun.task_id, op=begun.op, number=begun.attempt)
@@ -351,11 +363,11 @@ class Hand:
     # Slots and time.
 
     def _take_slot(self, task_id: str) -> bool:
-        target = self._steps[task_id].target
+        target = self._way.steps[task_id].target
         return self._desk.slots.take(target=target, transaction_id=self.transaction_id, waiting=self)
 
     def _free_slot(self, task_id: str) -> None:
-        target = self._steps[task_id].target
+        target = self._way.steps[task_id].target
         next_one = self._desk.slots.give_back(target=target, transaction_id=self.transaction_id)
         if next_one is not None:
             asyncio.get_running_loop().call_soon(next_one.advance)
@@ -367,7 +379,7 @@ class Hand:
     def _set_timer(self, now: float) -> None:
         """A retry of one branch falls due while another is in flight."""
         self._cancel_timer()
-        due_at = self._progress.next_due_at
+        due_at = self._way.progress.next_due_at
         if due_at is not None and now + LEAD_SECONDS < due_at < plan.FOREVER:
             self._timer = asyncio.get_running_loop().call_later(due_at - LEAD_SECONDS - now, self.advance)
 
@@ -381,20 +393,6 @@ async def _until(due_at: float) -> None:
     """Never returns too early, though uvloop rounds to milliseconds."""
     while (left := due_at - time.monotonic()) > 0:
         await asyncio.sleep(left)
-
-
-def _run_state(run: StoredRun) -> plan.RunState:
-    due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > 0 else 0.0
-    if run.status == RunStatus.WAITING and run.is_never_due:
-        due_at = plan.FOREVER
-    return plan.RunState(
-        run.task_id,
-        status=run.status,
-        attempt=run.attempt,
-        budget=run.budget,
-        due_at=due_at,
-        waits_for=run.waits_for,
-    )
 
 
 def _running(begun: Begun) -> plan.RunState:

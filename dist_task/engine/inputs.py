@@ -11,6 +11,7 @@ from dist_task.errors import InvalidRequest
 from dist_task.executors.secrets import places
 from dist_task.payload import dumps
 from dist_task.states import Op
+from flows.expressions import as_condition
 from flows.fields import convert, task_parameters
 from flows.filling import Values
 
@@ -86,6 +87,11 @@ class Inputs:
             return task_parameters(spec, params=self._claimed.params)
         given, gave = self._done[task_id]
         return {**(given or {}), "output": gave}
+
+    def is_wanted(self, task_id: str) -> bool:
+        """Whether the task's condition says that it is to run. Raises ExpressionFailed where it has no result."""
+        when = self._steps[task_id].spec.when
+        return when is None or as_condition(when.evaluate(self._values(task_id)))
 
     def config(self, task_id: str, *, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """With its templates filled; raises InvalidRequest where one finds nothing."""

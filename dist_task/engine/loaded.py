@@ -115,6 +115,10 @@ def _step(spec: TaskSpec) -> Step:
     )
 
 
+def _needs_python(root: TaskSpec) -> bool:
+    return bool(root.inputs or root.input or root.when or root.total_seconds)
+
+
 def _is_constant(template: Template) -> bool:
     """Secrets are the executor's to fill in."""
     return template.is_constant or template.count == len(template.secrets)
@@ -125,8 +129,8 @@ def _as_it_is(output: Any) -> Any:
 
 
 def _opening(roots: list[TaskSpec]) -> bytes | None:
-    """Input fields and templates are a matter of Python, and a wide opening would fill the caps of its transaction."""
-    if not 0 < len(roots) <= conf.SLOTS_PER_TRANSACTION or any(root.inputs or root.input for root in roots):
+    """None where Python is needed, and for a wide opening, which would fill the caps of its transaction."""
+    if not 0 < len(roots) <= conf.SLOTS_PER_TRANSACTION or any(map(_needs_python, roots)):
         return None
     return orjson.dumps(
         [{"task_id": root.id, "task_name": root.task_name or None, "budget": root.retry.tries} for root in roots]

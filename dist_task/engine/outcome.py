@@ -13,6 +13,7 @@ from dist_task.executors.base import Ongoing, Result
 from dist_task.states import WaitsFor
 from flows.retry import RetryPolicy
 
+FOREVER = float("inf")
 RETRYABLE = "retryable"
 TERMINAL = "terminal"
 UNKNOWN = "unknown"
@@ -71,10 +72,13 @@ def decide(
     *,
     attempt: int,
     result: Result | Ongoing | ExecutionError | WorkerLost,
+    seconds_left: float = FOREVER,
     ongoing_seconds: float = 0.0,
 ) -> Outcome:
-    """`attempt` counts from 1 within the budget of attempts that are made by themselves; `ongoing_seconds`: for how
-    long its service has said that it is at it.
+    """`attempt` counts from 1 within the budget of attempts that are made by themselves.
+
+    `seconds_left` of the task's total time: no attempt begins after it, and nothing is awaited any longer.
+    `ongoing_seconds`: for how long its service has said that it is at it.
 
     An unknown outcome is tried again (with the same idempotency key) by strategy `auto` only: `manual` and `no_retry`
     never run again by themselves.
@@ -82,10 +86,9 @@ def decide(
     if isinstance(result, Result):
         return Succeeded(result.output)
     if isinstance(result, Ongoing):
-        delay = _until_looked_at(result, policy=policy)
         if result.within is not None and ongoing_seconds >= result.within:
             return Failed(_never_done(result.within))
-        return Waiting(result.waits_for, delay=delay)
+        return Waiting(result.waits_for, delay=_until_looked_at(result, policy=policy, seconds_left=seconds_left))
     failure = failure_of(result)
     if failure.outcome == RETRYABLE and failure.code in policy.terminal_on:
         failure = replace(failure, outcome=TERMINAL)
@@ -95,14 +98,16 @@ def decide(
     if delay is None:
         return Failed(failure)
     floor = timedelta(seconds=result.retry_after_seconds) if isinstance(result, ExecutionError) else timedelta()
-    return RetryAfter(max(delay, floor), failure)
+    pause = max(delay, floor)
+    return RetryAfter(pause, failure) if pause.total_seconds() <= seconds_left else Failed(failure)
 
 
-def _until_looked_at(ongoing: Ongoing, *, policy: RetryPolicy) -> timedelta | None:
-    seconds = ongoing.seconds
-    if seconds is None and ongoing.waits_for == WaitsFor.SERVICE:
+def _until_looked_at(ongoing: Ongoing, *, policy: RetryPolicy, seconds_left: float) -> timedelta | None:
+    seconds = FOREVER if ongoing.seconds is None else ongoing.seconds
+    if ongoing.seconds is None and ongoing.waits_for == WaitsFor.SERVICE:
         seconds = policy.interval
-    return None if seconds is None else timedelta(seconds=max(seconds, ongoing.least_seconds))
+    seconds = min(max(seconds, ongoing.least_seconds), max(seconds_left, 0.0))
+    return None if seconds == FOREVER else timedelta(seconds=seconds)
 
 
 def _never_done(seconds: float) -> Failure:

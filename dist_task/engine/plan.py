@@ -19,7 +19,7 @@ FOREVER = float("inf")
 
 class RunState(NamedTuple):
     """One task run as planning sees it. `due_at` is on the caller's clock and means something while it is pending or
-    waiting; FOREVER where only somebody outside ends the wait."""
+    waiting; FOREVER where only somebody outside ends the wait. After `deadline_at` it is not tried or asked again."""
 
     task_id: str
     status: str
@@ -27,6 +27,7 @@ class RunState(NamedTuple):
     budget: int = 1
     due_at: float = 0.0
     waits_for: str = ""
+    deadline_at: float = FOREVER
 
 
 class Start(NamedTuple):
@@ -153,12 +154,16 @@ class Progress:
         starts: list[Move] = [self._first_start(task_id) for task_id in self._ready]
         starts += [self._next_start(task_id) for task_id in self._pending if self.runs[task_id].due_at <= now]
         if self._waiting:
-            starts += [self._wait_over(task_id) for task_id in self._waiting if self.runs[task_id].due_at <= now]
+            starts += [self._wait_over(task_id, now) for task_id in self._waiting if self.runs[task_id].due_at <= now]
         if starts or self._running:
             return starts
         if (next_due_at := self.next_due_at) is not None:
             return [Wait(next_due_at)]
         return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
 
     @property
     def next_due_at(self) -> float | None:
@@ -173,7 +178,8 @@ class Progress:
 
     def _satisfy(self, task_id: str) -> None:
         self._satisfied.add(task_id)
-        self._be_ready(self._released_by(task_id))
+        if released := self._released_by(task_id):
+            self._be_ready(released)
 
     def _be_ready(self, task_ids: Iterable[str]) -> None:
         """What waits for nothing more may start; what is passed over is satisfied by that, and so on."""
@@ -196,10 +202,10 @@ class Progress:
     def _first_start(self, task_id: str) -> Start:
         return Start(task_id, attempt=1, budget=self.graph.tasks[task_id].retry.tries)
 
-    def _wait_over(self, task_id: str) -> Move:
+    def _wait_over(self, task_id: str, now: float) -> Move:
         """A service that said that it is at it is asked again, in the same attempt."""
         run = self.runs[task_id]
-        if run.waits_for == WaitsFor.SERVICE:
+        if run.waits_for == WaitsFor.SERVICE and now < run.deadline_at:
             return Start(task_id, attempt=run.attempt, budget=run.budget)
         return Elapse(task_id)
 

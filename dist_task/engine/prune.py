@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from dist_task.errors import InvalidRequest
 from dist_task.models import ExecutionLog, TaskRun
-from dist_task.states import FINAL_TRANSACTION, ExceptionStatus
+from dist_task.states import FINAL_TRANSACTION, CompensationStatus, ExceptionStatus
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
@@ -20,7 +20,7 @@ BATCH = 1_000
 def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: bool = False) -> int:
     """Removes finished transactions completed before `before`, oldest first, at most `limit`; returns how many.
 
-    One with an exception that nobody has handled yet stays.
+    One with an exception that nobody has handled yet stays, and one that is being undone.
     """
     if not set(statuses) <= FINAL_TRANSACTION:
         raise InvalidRequest(_("only finished transactions can be pruned"))
@@ -40,6 +40,7 @@ def _prunable(*, before: datetime, statuses: Collection[str]):  # type: ignore[n
     return (
         Transaction.objects.filter(status__in=statuses, completed_at__lt=before, owner=None)
         .exclude(pk__in=unhandled)
+        .exclude(compensation=CompensationStatus.RUNNING)
         .order_by("pk")
         .values_list("pk", flat=True)
     )

@@ -13,7 +13,9 @@ from django.utils.translation import gettext as _
 
 from dist_task import failpoints
 from dist_task.errors import Conflict, DistTaskError, InvalidRequest, NotFound
+from flows.definition import InvalidDefinition
 from flows.models import Flow
+from flows.registry_rows import params_schema_of
 
 from .store import leases, starts
 
@@ -58,9 +60,20 @@ def check_instance_id(value: object) -> str:
     return value
 
 
+def check_params(request: StartRequest) -> None:
+    """Raises InvalidValue where the flow has a schema that they do not fit. What is no flow is judged later."""
+    try:
+        schema = params_schema_of(request.flow_id)
+    except (Flow.DoesNotExist, InvalidDefinition):
+        return
+    if schema is not None:
+        schema.check(request.params)
+
+
 def start(request: StartRequest, *, actor: str = "") -> Started:
     """Makes the transaction durable and due. Raises InvalidRequest, NotFound, or Conflict."""
     check_instance_id(request.instance_id)
+    check_params(request)
     failpoints.hit("start.before")
     with connection.cursor() as cursor:
         inserted = starts.insert(
@@ -86,7 +99,7 @@ def start_many(requests: Sequence[StartRequest], *, actor: str = "") -> list[Sta
         failpoints.hit("start_many.inserted")
         results: list[Started | DistTaskError] = []
         for request in requests:
-            if request.instance_id in inserted.ids and wanted[request.instance_id] is request:
+            if request.instance_id in inserted.ids and wanted.get(request.instance_id) is request:
                 results.append(_started(request))
             else:
                 results.append(_result_of(partial(_checked_again, cursor, request=request)))
@@ -104,15 +117,20 @@ def start_gathered(asked: Sequence[tuple[StartRequest, str]]) -> list[Started | 
     """
     rows: dict[str, starts.NewRow] = {}
     for request, actor in asked:
-        rows.setdefault(request.instance_id, _row(request, actor=actor))
+        if _fits(request):
+            rows.setdefault(request.instance_id, _row(request, actor=actor))
+    if not rows:
+        return [None] * len(asked)
     with connection.cursor() as cursor:
         inserted, has_rung = starts.insert_many(cursor, rows=list(rows.values()), most_wait_ms=MOST_WAIT_MS)
         if inserted and not has_rung:  # a worker may have become idle meanwhile, and not have seen these
             leases.notify(cursor)
     results: list[Started | None] = []
     for request, _actor in asked:
-        results.append(_started(request) if request.instance_id in inserted else None)
-        inserted.discard(request.instance_id)
+        is_started = request.instance_id in inserted and _fits(request)
+        results.append(_started(request) if is_started else None)
+        if is_started:
+            inserted.discard(request.instance_id)
     return results
 
 
@@ -130,9 +148,14 @@ def _first_of_each(requests: Sequence[StartRequest]) -> dict[str, StartRequest]:
     """The first well-formed request of each instance_id."""
     wanted: dict[str, StartRequest] = {}
     for request in requests:
-        if not isinstance(_result_of(partial(check_instance_id, request.instance_id)), DistTaskError):
+        is_named = not isinstance(_result_of(partial(check_instance_id, request.instance_id)), DistTaskError)
+        if is_named and _fits(request):
             wanted.setdefault(request.instance_id, request)
     return wanted
+
+
+def _fits(request: StartRequest) -> bool:
+    return not isinstance(_result_of(partial(check_params, request)), DistTaskError)
 
 
 def _result_of(call: Any) -> Any:
@@ -148,6 +171,7 @@ def _started(request: StartRequest) -> Started:
 
 def _checked_again(cursor: Any, *, request: StartRequest) -> Started:
     check_instance_id(request.instance_id)
+    check_params(request)
     return _not_inserted(cursor, request=request)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b, sha1
@@ -133,6 +133,11 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Gives back connections when the worker ends."""
+
+
+def connection_check_of(executor: Executor) -> Callable[[Mapping[str, Any]], list[str]] | None:
+    """What judges a connection of its kind; None where it goes through none."""
+    return getattr(executor, "check_connection", None)
 
 
 @cache

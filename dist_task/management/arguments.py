@@ -10,7 +10,8 @@ from argparse import ArgumentTypeError
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
-from django.core.management.base import CommandError
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -57,6 +58,12 @@ def seconds(text: str) -> float:
 def words(text: str) -> list[str]:
     """A list with commas."""
     return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def add_language(parser: CommandParser) -> None:
+    """For commands whose output is sentences of the API and the console. A terminal sends no Accept-Language."""
+    codes = [code for code, _name in settings.LANGUAGES]
+    parser.add_argument("--language", choices=codes, default=settings.LANGUAGE_CODE, help="of what is printed")
 
 
 def read_text(source: str) -> str:

@@ -21,6 +21,9 @@ def state(row: Any) -> SafeString:
     return display.badge(row.status, word=word)
 
 
+register.filter("of_direction", display.of_direction)
+
+
 @register.filter
 def state_word(status: str, word: str) -> SafeString:
     return display.badge(status, word=word)

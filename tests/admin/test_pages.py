@@ -10,6 +10,8 @@ from django.urls import reverse
 
 from dist_task.console import site
 from exceptions_app.models import ExceptionRecord
+from flows.register import register
+from tests.commands import rows
 
 LISTS = {
     "exceptions_app_exceptionrecord": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
@@ -130,3 +132,20 @@ def test_the_language_switch_speaks_chinese(root: Client) -> None:
 
     assert "事务" in text
     assert 'lang="zh-hans"' in text
+
+
+def test_a_failed_compensation_is_told_from_a_failed_task(root: Client) -> None:
+    task = {"id": "pay", "name": "Pay", "type": "noop", "compensate": {}}
+    flow = register(name="undoable", flow_type="t", definition={"tasks": [task]}, create_user="admin")
+    record = rows.fail_undoing("h", flow=flow)
+
+    pages = [
+        reverse("admin:index"),
+        reverse("admin:exceptions_app_exceptionrecord_changelist"),
+        reverse("admin:exceptions_app_exceptionrecord_change", args=[record.pk]),
+        reverse("admin:transactions_transaction_change", args=[record.transaction_id]),
+        reverse("admin:dist_task_executionlog_changelist"),
+    ]
+
+    for page in pages:
+        assert b"undo: " in root.get(page).content, page

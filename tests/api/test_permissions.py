@@ -94,13 +94,15 @@ ACTIONS = {
     "compensate": ("POST", "/api/v1/transactions/i1/compensate"),
     "handle": ("POST", "/api/v1/exceptions/1/handle"),
     "retry exception": ("POST", "/api/v1/exceptions/1/retry"),
+    "validate": ("POST", "/api/v1/flows/validate"),
+    "simulate": ("POST", "/api/v1/flows/simulate"),
     "write": ("POST", "/api/v1/flows"),
     "change": ("PUT", "/api/v1/flows/x"),
     "activate": ("POST", "/api/v1/flows/x/activate"),
     "deactivate": ("POST", "/api/v1/flows/x/deactivate"),
     "delete": ("DELETE", "/api/v1/flows/x"),
 }
-VIEW = {"view", "figures", "schema"}
+VIEW = {"view", "figures", "schema", "validate", "simulate"}
 START = {"start", "batch"}
 OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception"}
 SUPERVISE = {"compensate"}

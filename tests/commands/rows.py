@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from dist_task.engine.operate import compensate_transaction
 from dist_task.engine.start import StartRequest, start
 from dist_task.engine.store import batch, claims, leases
 from exceptions_app.models import ExceptionRecord
@@ -79,6 +80,21 @@ def wait_one(instance_id: str, *, flow: Flow, waits_for: str = "approval") -> Tr
     record(batch.Write(held.transaction_id, held.revision, begun=[begun]), worker_id=worker)
     record(batch.Write(held.transaction_id, held.revision, ended=[waiting], release=True), worker_id=worker)
     return Transaction.objects.get(instance_id=instance_id)
+
+
+def fail_undoing(instance_id: str, *, flow: Flow) -> ExceptionRecord:
+    """A successful transaction whose compensation failed; the open exception of that."""
+    succeed_one(instance_id, flow=flow)
+    compensate_transaction(instance_id, actor="tester")
+    worker, held = claim(instance_id)
+    begun = batch.Begun("pay", attempt=1, budget=1, input={}, op="compensate")
+    failed = batch.Ended("pay", 1, "failed", "failed", op="compensate", outcome="terminal", task_name="Pay")
+    record(batch.Write(held.transaction_id, held.revision, begun=[begun]), worker_id=worker)
+    record(
+        batch.Write(held.transaction_id, held.revision, ended=[failed], compensated="failed", release=True),
+        worker_id=worker,
+    )
+    return ExceptionRecord.objects.get(transaction__instance_id=instance_id)
 
 
 def make_older(instance_id: str, *, by: timedelta) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from dist_task.engine.operate import compensate_transaction
 from dist_task.models import ExecutionLog
 from tests.commands.rows import fail_one, make_flow, make_older, status_of, succeed_one
 
@@ -30,6 +31,16 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(run):
     assert ran.out == "would retry a (orders v1, failed)\n1 transaction would be retried, 0 failed\n"
     assert status_of("a") == "failed"
     assert not ExecutionLog.objects.filter(event="retried").exists()
+
+
+def test_what_is_undone_is_not_retried(run):
+    fail_one("a", flow=make_flow())
+    compensate_transaction("a", actor="ada")
+
+    ran = run("replay_transactions")
+
+    assert ran.out == "0 transactions retried, 0 failed\n"
+    assert status_of("a") == "failed"
 
 
 def test_the_log_says_who_asked_and_why(run):

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from dist_task.engine.operate import compensate_transaction
 from dist_task.models import Worker
 from tests.commands.rows import claim, fail_one, make_flow, make_older, start_one, status_of, succeed_one
 from transactions.models import Transaction
@@ -53,6 +54,17 @@ def test_a_dry_run_of_prune_removes_nothing(run):
     ran = run("prune", "--older-than", "30d", "--dry-run")
 
     assert ran.out.startswith("1 transaction would be removed")
+    assert status_of("old") == "success"
+
+
+def test_prune_leaves_what_is_being_undone(run):
+    succeed_one("old", flow=make_flow())
+    make_older("old", by=timedelta(days=31))
+    compensate_transaction("old", actor="ada")
+
+    ran = run("prune", "--older-than", "30d")
+
+    assert ran.out.startswith("0 transactions removed")
     assert status_of("old") == "success"
 
 

@@ -63,6 +63,7 @@ class Begun(NamedTuple):
     input: Any
     op: str = "action"
     item: int = -1
+    total_seconds: float | None = None  # until its deadline, where it has none yet
 
 
 @dataclass(slots=True)
@@ -73,11 +74,16 @@ class Write:
     revision: int
     ended: list[Ended] = field(default_factory=list)
     begun: list[Begun] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # tasks whose condition says that they are not to run
     finish: str | None = None
     compensate: bool = False  # forward work failed: from now on it is undone
     compensated: str | None = None  # undoing has ended: done or failed
     release: bool = False
     wake_in_seconds: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.ended or self.begun or self.skipped or self.release or self.compensate)
 
     def of_ended_only(self) -> Write:
         """The same without anything that goes on from there."""
@@ -95,7 +101,7 @@ class Written(NamedTuple):
     stale: bool = False
 
 
-RECORD = "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+RECORD = "EXECUTE record_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 async def record(rows: Rows, *, worker_id: int, number: int, writes: Sequence[Write]) -> list[Written]:
@@ -112,6 +118,7 @@ def record_parameters(*, worker_id: int, number: int, writes: Sequence[Write]) -
     ended = [(write, ended) for write in writes for ended in write.ended]
     finishing = [write for write in writes if write.finish]
     compensated = [write for write in writes if write.compensated]
+    skipped = [(write.transaction_id, task_id) for write in writes for task_id in write.skipped]
     released = [write for write in writes if write.release and not write.finish and not write.compensated]
     return (
         worker_id,
@@ -124,6 +131,8 @@ def record_parameters(*, worker_id: int, number: int, writes: Sequence[Write]) -
         [write.finish for write in finishing] or None,
         [write.transaction_id for write in released] or None,
         [write.wake_in_seconds for write in released] or None,
+        [transaction_id for transaction_id, _task_id in skipped] or None,
+        [task_id for _transaction_id, task_id in skipped] or None,
         [write.transaction_id for write in writes if write.compensate] or None,
         [write.transaction_id for write in compensated] or None,
         [write.compensated for write in compensated] or None,
@@ -140,7 +149,8 @@ def read_record(rows: Sequence[tuple[Any, ...]], *, writes: Sequence[Write]) -> 
     return [
         Written(
             fenced=write.transaction_id not in mine,
-            stale=write.transaction_id not in current or begun[write.transaction_id] != len(write.begun),
+            stale=write.transaction_id not in current
+            or begun[write.transaction_id] != len(write.begun) + len(write.skipped),
         )
         for write in writes
     ]
@@ -250,7 +260,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
 
 
 def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
-    return {
+    row = {
         "transaction_id": write.transaction_id,
         "task_id": begun.task_id,
         "op": begun.op,
@@ -259,6 +269,9 @@ def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
         "budget": begun.budget,
         "input": _fragment(begun.input),
     }
+    if begun.total_seconds is not None:
+        row["total"] = begun.total_seconds
+    return row
 
 
 def _fragment(value: Any) -> Any:

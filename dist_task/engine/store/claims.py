@@ -64,7 +64,8 @@ RUNS = """
     SELECT transaction_id, task_id, op, item, status, attempt, attempt_budget,
            COALESCE(EXTRACT(EPOCH FROM due_at - clock_timestamp()), 0)::float8,
            CASE WHEN status IN ('pending', 'running', 'waiting') THEN input END, begun_by, error_code, maybe_executed,
-           due_at IS NULL, waits_for, answer, COALESCE(EXTRACT(EPOCH FROM clock_timestamp() - started_at), 0)::float8
+           due_at IS NULL, waits_for, answer, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8,
+           COALESCE(EXTRACT(EPOCH FROM clock_timestamp() - started_at), 0)::float8
     FROM dist_task_taskrun WHERE transaction_id = ANY(%s)
 """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
@@ -103,6 +104,7 @@ class StoredRun(NamedTuple):
     is_never_due: bool
     waits_for: str  # a WaitsFor, while it waits
     answer: dict[str, Any] | None  # see verbs.answer
+    seconds_left: float | None  # until its deadline
     begun_ago_seconds: float  # since its attempt first began
 
     @property

@@ -18,6 +18,7 @@ CREATE OR REPLACE FUNCTION pg_temp.record_batch(
     ends jsonb, begins jsonb,                         -- attempts that ended, attempts that begin; null for none
     finishes bigint[], statuses text[],               -- transactions that end, and how
     releases bigint[], delays float8[],               -- transactions that are given back, due after so many seconds
+    skips bigint[], skipped text[],                   -- transactions, and a task of each that is not to run
     compensations bigint[],                           -- transactions that are undone from now on
     compensated bigint[], outcomes text[],            -- transactions that have been undone, and how that ended
     eventful boolean,                                 -- some attempt failed, or succeeded after one that had
@@ -150,20 +151,43 @@ BEGIN = """
         WITH marked AS (
             INSERT INTO dist_task_taskrun AS r
                 (transaction_id, task_id, op, item, status, attempt, attempt_budget, input, started_at,
-                 begun_by)
+                 begun_by, deadline_at)
             SELECT b.transaction_id, b.task_id, b.op, b.item, 'running', b.attempt, b.budget, b.input,
-                   statement_timestamp(), worker
+                   statement_timestamp(), worker, statement_timestamp() + b.total * interval '1 second'
             FROM jsonb_to_recordset(begins) AS b(transaction_id bigint, task_id text, op text, item int, attempt int,
-                budget int, input jsonb)
+                budget int, input jsonb, total float8)
             WHERE b.transaction_id = ANY(current)
             ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
             SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget,
                 due_at = NULL, begun_by = EXCLUDED.begun_by,
+                deadline_at = COALESCE(r.deadline_at, EXCLUDED.deadline_at),
                 started_at = CASE r.status WHEN 'waiting' THEN r.started_at ELSE EXCLUDED.started_at END
             WHERE (r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1)
                OR (r.status = 'waiting' AND r.attempt = EXCLUDED.attempt)
             RETURNING r.transaction_id
         ) SELECT array_agg(transaction_id) INTO begun FROM marked;
+    END IF;
+"""
+
+# A run whose retry was asked for may turn out to be skipped; then its exception needs nobody.
+SKIP = """
+    IF skips IS NOT NULL THEN
+        WITH passed AS (
+            INSERT INTO dist_task_taskrun AS r (transaction_id, task_id, status, finished_at)
+            SELECT s.transaction_id, s.task_id, 'skipped', statement_timestamp()
+            FROM unnest(skips, skipped) AS s(transaction_id, task_id) WHERE s.transaction_id = ANY(current)
+            ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
+            SET status = 'skipped', finished_at = EXCLUDED.finished_at, due_at = NULL WHERE r.status = 'pending'
+            RETURNING r.id, r.transaction_id, r.task_id
+        ), logged AS (
+            INSERT INTO dist_task_executionlog (transaction_id, task_id, op, event, actor)
+            SELECT transaction_id, task_id, 'action', 'skipped', 'system' FROM passed
+        ), closed AS (
+            UPDATE exceptions_app_exceptionrecord x
+            SET status = 'handled', handled_at = clock_timestamp(), handled_by = 'system', retry_next_at = NULL
+            FROM passed WHERE x.run_id = passed.id AND NOT (x.status = 'handled')
+        )
+        SELECT array_cat(begun, array_agg(transaction_id)) INTO begun FROM passed;
     END IF;
 """
 
@@ -224,10 +248,10 @@ UNDO = """
 END $body$
 """
 
-RECORD_BATCH = SIGNATURE + GATE + FENCE + LOG_FENCED + END + BEGIN + MOVE_ON + UNDO
+RECORD_BATCH = SIGNATURE + GATE + FENCE + LOG_FENCED + END + BEGIN + SKIP + MOVE_ON + UNDO
 CALL_RECORD_BATCH = """
 PREPARE record_batch (bigint, bigint, bigint[], int[], jsonb, jsonb, bigint[], text[], bigint[], float8[], bigint[],
-                      bigint[], text[], boolean, boolean) AS
+                      text[], bigint[], bigint[], text[], boolean, boolean) AS
 SELECT mine, current, begun
-FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+FROM pg_temp.record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """

@@ -42,8 +42,8 @@ def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: dateti
     changed = 0
     for run in runs:
         run.status, run.due_at, run.finished_at = RunStatus.PENDING, due_at, None
-        run.attempt_budget = budgets[run.pk]
-        run.save(update_fields=["status", "due_at", "finished_at", "attempt_budget"])
+        run.attempt_budget, run.deadline_at = budgets[run.pk], None
+        run.save(update_fields=["status", "due_at", "finished_at", "attempt_budget", "deadline_at"])
         changed += 1
     return changed
 

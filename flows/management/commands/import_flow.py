@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from dist_task.errors import DistTaskError
-from dist_task.management.arguments import WRONG_ARGUMENTS, actor, read_text
+from dist_task.management.arguments import WRONG_ARGUMENTS
 from dist_task.problems import InvalidValue
+from flows.files import FlowFile, read_flow
 from flows.models import Flow
 from flows.register import check_words, register
-
-KEYS = ("name", "flow_type", "definition", "description", "create_user")
-
-
-@dataclass(frozen=True, slots=True)
-class FlowFile:
-    source: str
-    name: str
-    flow_type: str
-    definition: str | dict[str, Any]
-    description: str
-    create_user: str
-
-
-class UnfitFile(DistTaskError):  # noqa: N818  # it is a sentence for a person
-    """A file that holds no flow."""
 
 
 class Command(BaseCommand):
@@ -72,34 +55,6 @@ class Command(BaseCommand):
             self.stderr.write(f"{source}: {error}")
             return 1
         return 0
-
-
-def read_flow(source: str, *, name: str | None, flow_type: str | None) -> FlowFile:
-    text = read_text(source)
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnfitFile(f"is not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise UnfitFile("must be a JSON object")
-    if "definition" not in data:
-        # The text goes on as it is, so that it is checked like a posted definition.
-        data = {"name": name or data.get("name"), "flow_type": flow_type, "definition": text}
-    return _checked(data, source=source)
-
-
-def _checked(data: dict[str, Any], *, source: str) -> FlowFile:
-    unknown = [key for key in data if key not in KEYS]
-    if unknown:
-        raise UnfitFile(f"unknown key: {', '.join(unknown[:5])}")
-    for key, option in (("name", "--name"), ("flow_type", "--type")):
-        if not data.get(key):
-            raise UnfitFile(f"{key} is missing (a bare definition takes it from {option})")
-    for key in ("name", "flow_type", "description", "create_user"):
-        if not isinstance(data.get(key, ""), str):
-            raise UnfitFile(f"{key} must be a string")
-    given = {"description": "", "create_user": actor(), **data}
-    return FlowFile(source=source, **{key: given[key] for key in KEYS})
 
 
 def register_file(flow_file: FlowFile, *, dry_run: bool) -> str:

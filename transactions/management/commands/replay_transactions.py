@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from dist_task.engine.operate import retry_transaction
 from dist_task.management.arguments import actor
 from dist_task.management.replay import ReplayCommand, Target, ids_of
-from dist_task.states import TransactionStatus
+from dist_task.states import CompensationStatus, TransactionStatus
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
@@ -33,6 +33,7 @@ class Command(ReplayCommand):
     def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
         given = {
             "status": options["status"],
+            "compensation": CompensationStatus.NONE,  # what is undone cannot be retried
             "flow__in": options["flow"],
             "flow__name": options["flow_name"],
             "created_at__gte": options["created_after"],
