@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 SUSPICIOUS_LOSSES = 2
 LEAST_SECONDS = 0.001
+TURN_SECONDS = 0.05
+"""For how long conditions are judged in one turn: the worker has other transactions in hand."""
 RUNNING = RunStatus.RUNNING
 
 
@@ -217,15 +219,21 @@ class Hand:
     def _begin_all(self, write: Write, *, moves: list[plan.Move]) -> None:
         """What may start now, or is skipped; what that depends on is asked for where it is not here."""
         wanted: set[str] = set()
+        ends_at = time.monotonic() + TURN_SECONDS
         for move in moves:
             if not self._is_start(move):
                 continue
             if lacking := self._way.inputs.lacking(move.task_id):
                 wanted |= lacking
-            elif not self._is_wanted(move):
-                write.skipped.append(move.task_id)
-            elif self._take_slot(move.task_id):
+            elif not self._take_slot(move.task_id):
+                continue
+            elif self._is_wanted(move):
                 write.begun.append(self._begin(move))
+            else:
+                self._free_slot(move.task_id)
+                write.skipped.append(move.task_id)
+            if (write.begun or write.skipped) and time.monotonic() > ends_at:
+                break  # there is something to write, and after it comes the rest
         if wanted and not self._fetching:
             self._fetching = True
             self._desk.fetch_done(self, wanted)
@@ -233,12 +241,17 @@ class Hand:
     def _is_wanted(self, move: plan.Start) -> bool:
         """By its condition, before anything was done. One that has no result fails the attempt, which is made all the
         same: so it is counted, logged and raised like every other."""
-        if self._way.steps[move.task_id].spec.when is None or not (
-            move.attempt == 1 or move.task_id in self._way.unjudged
-        ):
+        way = self._way
+        if way.steps[move.task_id].spec.when is None:
             return True
+        run = way.progress.runs.get(move.task_id)
+        is_asked_again = run is not None and run.status == RunStatus.WAITING
+        was_lost = move.attempt > 1 and move.task_id in way.suspects  # it may have done its work, or had no result
+        if is_asked_again or not (move.attempt == 1 or was_lost or move.task_id in way.unjudged):
+            return True
+        self._faults.pop(move.task_id, None)
         try:
-            return self._way.inputs.is_wanted(move.task_id)
+            return way.inputs.is_wanted(move.task_id) or was_lost
         except ExpressionFailed as error:
             self._faults[move.task_id] = ExecutionError(str(error), code=error.code, permanent=True)
             return True
@@ -294,11 +307,19 @@ class Hand:
             result = error
         except InvalidRequest as error:
             result = ExecutionError(str(error), code="INVALID_INPUT", permanent=True)
+        except Exception as error:
+            logger.exception("The call of task %s could not be made", begun.task_id)
+            result = ExecutionError(f"{type(error).__name__}: {error}", code="EXECUTOR_ERROR", unknown=True)
         finally:
             self._calls.pop(begun.task_id, None)
             self._free_slot(begun.task_id)
-        self._end(_running(begun), result=result)
-        self.advance()
+        try:
+            self._end(_running(begun), result=result)
+        except Exception as error:
+            logger.exception("The engine failed over what task %s gave", begun.task_id)
+            self._desk.park(self, error=error)
+        else:
+            self.advance()
 
     def _is_suspect(self, begun: Begun) -> bool:
         """Its last attempt may have killed a worker: this one is made apart from all others.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from dist_task.errors import InvalidRequest
 from dist_task.executors.secrets import places
-from dist_task.payload import dumps
+from dist_task.payload import dumps, loads_untrusted
 from dist_task.states import Op
 from flows.expressions import as_condition
 from flows.fields import convert, task_parameters
@@ -63,7 +61,7 @@ class Inputs:
 
     def saw(self, task_id: str, *, output: Any) -> None:
         """What a task has just given: as it would be read again from its row."""
-        self.learn({task_id: (None, orjson.loads(dumps(output)))})
+        self.learn({task_id: (None, loads_untrusted(dumps(output)))})
 
     def of(self, task_id: str) -> Any:
         """What the run has had since its first attempt, else what is made for it now; None where that cannot be."""

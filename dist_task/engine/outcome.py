@@ -86,6 +86,8 @@ def decide(
     if isinstance(result, Result):
         return Succeeded(result.output)
     if isinstance(result, Ongoing):
+        if result.waits_for == WaitsFor.TIME and (result.seconds or 0.0) > seconds_left:
+            return Failed(Failure(TERMINAL, code="TIMEOUT", message="it would end after the task's total time"))
         if result.within is not None and ongoing_seconds >= result.within:
             return Failed(_never_done(result.within))
         return Waiting(result.waits_for, delay=_until_looked_at(result, policy=policy, seconds_left=seconds_left))

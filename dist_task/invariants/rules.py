@@ -358,10 +358,10 @@ RULES = (
     Rule(
         21,
         name="retrying_has_a_run",
-        sentence="A retrying exception has a run that is pending or running, an open one has a run that ended badly.",
+        sentence="A retrying exception has a run that is under way, an open one has a run that ended badly.",
         sql=f"""SELECT {NAME} || ': exception ' || x.id || ' ' || x.status || ', run ' || r.status AS example
             FROM {RUNS} JOIN exceptions_app_exceptionrecord x ON x.run_id = r.id
-            WHERE (x.status = 'retrying' AND r.status NOT IN ('pending', 'running'))
+            WHERE (x.status = 'retrying' AND r.status NOT IN ('pending', 'running', 'waiting'))
                OR (x.status = 'open' AND r.status NOT IN ('failed', 'cancelled'))
                OR (x.status = 'handled') <> (x.handled_at IS NOT NULL)""",
     ),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from dist_task.engine import operate
+from dist_task.engine import operate, rescue
+from dist_task.engine.inputs import Inputs
+from dist_task.engine.store import leases
+from dist_task.engine.store.batch import Begun, Write
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
+from tests import recording
 
 from .conftest import begin, finished, make_flow, stored
 from .service import Answer, Service
@@ -99,3 +105,68 @@ def test_what_was_skipped_is_not_undone(worker: WorkerThread, service: Service) 
 
     assert compensated(txn.instance_id) == "done"
     assert undone(txn.instance_id) == {"a": "success"}
+
+
+def test_many_tasks_are_judged_once_each(
+    worker: WorkerThread, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+    judge = Inputs.is_wanted
+
+    def counted(inputs: Inputs, task_id: str) -> bool:
+        judged.append(task_id)
+        return judge(inputs, task_id)
+
+    monkeypatch.setattr(Inputs, "is_wanted", counted)
+    tasks = [http(f"t{number}", service, when="params.go") for number in range(120)]
+
+    assert finished(begin(make_flow(*tasks), params={"go": True})).status == "success"
+
+    assert sorted(judged) == sorted(task["id"] for task in tasks)
+
+
+def test_dear_conditions_leave_the_worker_time_for_others(worker: WorkerThread, service: Service) -> None:
+    dear = "$sum($map([1..300], function($v) {$v * params.x})) > 0"
+    tasks = [http(f"t{number}", service, when=dear) for number in range(200)]
+    wide = begin(make_flow(*tasks), params={"x": -1})
+
+    other = finished(begin(make_flow(http("a", service))))
+
+    assert other.status == "success"
+    assert not stored(wide).is_final, "the short one was not behind the wide one"
+    wait_for(lambda: stored(wide).is_final)
+    assert set(statuses(wide).values()) == {"skipped"}
+
+
+def test_a_condition_without_a_result_has_none_after_a_lost_worker(
+    start_worker: Callable[[], WorkerThread], service: Service
+) -> None:
+    retry = {"strategy": "auto", "max_attempts": 3, "interval": 0}
+    instance_id = begin(make_flow(http("pay", service, when="$number(params.x) > 3", retry=retry)), params={"x": "abc"})
+    with connection.cursor() as cursor:
+        lost = leases.register(cursor, cluster="", host="", pid=1, lease_seconds=600)
+    (claimed,) = recording.claim(worker_id=lost, limit=5)
+    begun = Begun("pay", 1, 3, {})
+    recording.record(Write(claimed.transaction_id, claimed.revision, begun=[begun]), worker_id=lost)
+    rescue.report_deaths([lost])
+
+    start_worker()
+
+    assert finished(instance_id).status == "failed"
+    assert service.calls == []
+
+
+def test_a_task_whose_service_is_at_it_is_not_judged_again(worker: WorkerThread, service: Service) -> None:
+    service.answer("/a", Answer(400))
+    service.answer("/b", Answer(425))
+    a = http("a", service, optional=True)
+    condition = "tasks.a.output = null or tasks.a.output.x != 42"
+    b = http("b", service, "a", when=condition, retry={"strategy": "no_retry", "interval": 1})
+    instance_id = begin(make_flow(a, b))
+    wait_for(lambda: statuses(instance_id).get("b") == "waiting")
+    service.answer("/a", Answer(body={"x": 42}))
+
+    operate.retry_exception(ExceptionRecord.objects.get(task_id="a").pk, actor="ada", delay_seconds=0)
+
+    wait_for(lambda: stored(instance_id).is_final)
+    assert statuses(instance_id) == {"a": "success", "b": "success"}

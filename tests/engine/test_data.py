@@ -12,7 +12,7 @@ from exceptions_app.models import ExceptionRecord
 
 from .conftest import begin, finished, make_flow, stored
 from .service import Answer, Service
-from .test_compensation import compensated
+from .test_compensation import compensated, undoable
 from .test_transactions_run import AUTO, http, statuses
 from .worker import WorkerThread, wait_for
 
@@ -69,6 +69,37 @@ def test_an_attempt_that_is_made_again_gets_what_the_first_one_got(worker: Worke
     finished(begin(flow))
 
     assert [call.body for call in service.calls if call.path == "/b"] == [{"n": 1}, {"n": 1}]
+
+
+@pytest.mark.parametrize("digits", [25, 400])
+def test_a_long_number_stays_exact_on_its_way(worker: WorkerThread, service: Service, digits: int) -> None:
+    service.answer("/a", Answer(raw=b'{"n": %s}' % (b"7" * digits)))
+    flow = make_flow(http("a", service), http("b", service, "a", input={"n": "${tasks.a.output.n}"}))
+
+    assert finished(begin(flow)).status == "success"
+
+    assert service.calls[-1].body == {"n": int("7" * digits)}
+
+
+def test_a_compensation_knows_an_input_that_a_later_attempt_was_the_first_to_get(
+    worker: WorkerThread, service: Service
+) -> None:
+    service.answer("/a", Answer(400))
+    b = undoable("b", service, "a", input={"x": "${tasks.a.output.x}"})
+    txn = finished(begin(make_flow(http("a", service, optional=True), b)))
+    assert txn.status == "failed"
+    service.answer("/a", Answer(body={"x": 42}))
+    record = ExceptionRecord.objects.get(transaction=txn, task_id="a")
+    operate.retry_exception(record.pk, actor="ada", delay_seconds=0)
+    wait_for(lambda: statuses(txn.instance_id)["a"] == "success")
+    operate.retry_transaction(finished(txn.instance_id).instance_id, actor="ada")
+    wait_for(lambda: stored(txn.instance_id).status == "success")
+
+    operate.compensate_transaction(txn.instance_id, actor="ada")
+
+    compensated(txn.instance_id)
+    assert service.calls[-1].path == "/undo-b"
+    assert service.calls[-1].body["x"] == 42
 
 
 def test_another_worker_reads_what_was_given_before_its_time(worker: WorkerThread, service: Service) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dist_task.engine import operate
+from dist_task.invariants.check import verify
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow
 from .service import Answer, Service
-from .test_transactions_run import http
-from .worker import WorkerThread
+from .test_transactions_run import http, statuses
+from .worker import WorkerThread, wait_for
 
 AT_IT = Answer(status=425, body={"at": "it"})
 
@@ -99,3 +101,16 @@ def test_the_data_of_an_envelope_are_reached_by_other_tasks(worker: WorkerThread
     finished(begin(make_flow(first, second)))
 
     assert service.calls_of("/b")[0].body == {"hold": "h1"}
+
+
+def test_handling_its_exception_stops_the_retries_of_one_that_is_at_it(worker: WorkerThread, service: Service) -> None:
+    service.answer("/a", Answer(503), Answer(425, headers={"Retry-After": "1"}), *[Answer(503)] * 5)
+    retry = {"strategy": "auto", "max_attempts": 6, "interval": 0.1}
+    instance_id = begin(make_flow(http("a", service, retry=retry)))
+    wait_for(lambda: statuses(instance_id).get("a") == "waiting")
+    assert verify(never_pruned=True).violations == []
+
+    operate.handle_exception(ExceptionRecord.objects.get(task_id="a").pk, actor="ada")
+
+    assert finished(instance_id).status == "failed"
+    assert len(service.calls) == 3

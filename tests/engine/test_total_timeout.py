@@ -59,3 +59,12 @@ def test_a_person_who_retries_gives_it_all_the_time_again(worker: WorkerThread, 
 
     wait_for(lambda: TaskRun.objects.get(transaction=txn).status == "success")
     assert TaskRun.objects.get(transaction=txn).deadline_at > first
+
+
+def test_a_wait_that_is_longer_fails_and_is_not_cut_short(worker: WorkerThread, service: Service) -> None:
+    pause = {"id": "pause", "type": "wait", "config": {"seconds": 20}, "total_timeout": 0.3}
+
+    txn = finished(begin(make_flow(pause, http("pay", service, "pause"))))
+
+    assert (txn.status, service.calls) == ("failed", [])
+    assert TaskRun.objects.get(transaction=txn, task_id="pause").error_code == "TIMEOUT"

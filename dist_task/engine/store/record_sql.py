@@ -159,7 +159,7 @@ BEGIN = """
             WHERE b.transaction_id = ANY(current)
             ON CONFLICT (transaction_id, task_id, op, item) DO UPDATE
             SET status = 'running', attempt = EXCLUDED.attempt, attempt_budget = EXCLUDED.attempt_budget,
-                due_at = NULL, begun_by = EXCLUDED.begun_by,
+                input = COALESCE(r.input, EXCLUDED.input), due_at = NULL, begun_by = EXCLUDED.begun_by,
                 deadline_at = COALESCE(r.deadline_at, EXCLUDED.deadline_at),
                 started_at = CASE r.status WHEN 'waiting' THEN r.started_at ELSE EXCLUDED.started_at END
             WHERE (r.status = 'pending' AND r.attempt = EXCLUDED.attempt - 1)

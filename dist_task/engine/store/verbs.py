@@ -50,7 +50,8 @@ def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: dateti
 
 def give_up_run(*, run_id: int) -> None:
     """No more attempts by itself: a pending one is failed, one in flight is not repeated."""
-    TaskRun.objects.filter(pk=run_id, status=RunStatus.RUNNING).update(attempt_budget=F("attempt"))
+    under_way = (RunStatus.RUNNING, RunStatus.WAITING)
+    TaskRun.objects.filter(pk=run_id, status__in=under_way).update(attempt_budget=F("attempt"))
     TaskRun.objects.filter(pk=run_id, status=RunStatus.PENDING).update(
         status=RunStatus.FAILED, due_at=None, finished_at=Now(), attempt_budget=F("attempt")
     )
