@@ -1,27 +1,33 @@
-"""Requests that `dist_task.client` has no verb for: registering flows, deciding approvals, figures."""
+"""Requests that `dist_task.client` has no verb for: registering flows and deciding approvals."""
 
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from typing import Any
 
+from dist_task.client import ApiError
 
-def call(url: str, *, body: Any = None) -> Any:
-    """The `data` of the envelope: of a POST where there is a body, else of a GET. Raises urllib's HTTPError."""
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=content, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)["data"]
+
+def post(url: str, *, body: Any) -> Any:
+    """The `data` of the envelope. Raises ApiError with its message, as the client does."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        envelope = json.load(error)
+        raise ApiError(envelope["message"], code=envelope["code"], data=envelope["data"] or {}) from error
 
 
 def register(server: str, *, name: str, definition: dict[str, Any]) -> str:
     """The id of the flow. The same definition again is the same flow, so deploy scripts can repeat it."""
     body = {"name": name, "flow_type": "example", "definition": definition, "create_user": "example"}
-    return str(call(f"{server}/api/v1/flows", body=body)["id"])
+    return str(post(f"{server}/api/v1/flows", body=body)["id"])
 
 
 def decide(server: str, *, instance_id: str, task_id: str, verb: str, remark: str) -> None:
     """`verb`: approve or reject."""
-    body = {"task_id": task_id, "remark": remark}
-    call(f"{server}/api/v1/transactions/{instance_id}/{verb}", body=body)
+    post(f"{server}/api/v1/transactions/{instance_id}/{verb}", body={"task_id": task_id, "remark": remark})

@@ -23,6 +23,8 @@ ACCOUNTS = 40
 CLOSED = 2
 """The last ones of each bank."""
 FIRST_CENTS = 100_000
+CALLS_AT_ONCE = 8
+"""Of each worker at each bank: a database has a limited number of connections, and the service needs some too."""
 RIGHTS = {"accounts": ["update"], "incoming": ["insert", "delete"]}
 COLUMNS = {"accounts": ["id", "cents", "is_open"], "incoming": ["id", "account", "cents"]}
 
@@ -75,6 +77,7 @@ class Banks:
             "socket": self._socket_folder,
             "user": f"tasks_{name}",
             "password": f"${{secrets.{name.upper()}}}",
+            "cap": CALLS_AT_ONCE,
             "tables": {table: {"columns": COLUMNS[table], "operations": RIGHTS[table]} for table in RIGHTS},
         }
         return {"name": name, "kind": "db", "config": config}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dist_task.client import ApiError, Client, Transaction
+from dist_task.client import ApiError, Client, ExceptionRecord, Transaction
 from examples.api import register
 from examples.server import running_server, temporary_folder
 
@@ -27,6 +27,7 @@ END_SECONDS = 120.0
 class Run:
     made: Sequence[Transfer]
     ended: dict[str, Transaction] = field(default_factory=dict)
+    exceptions: Sequence[ExceptionRecord] = ()
     seconds: float = 0.0
 
 
@@ -83,6 +84,7 @@ def make(
         under_way = batch
     await_end(run, transfers=under_way, client=client)
     run.seconds = time.monotonic() - began
+    run.exceptions = list(client.exceptions())
 
 
 def batches_of(made: Sequence[Transfer]) -> Iterator[Sequence[Transfer]]:
@@ -108,11 +110,13 @@ def report(run: Run, *, banks: Banks, kills: Kills) -> int:
     wrong = complaints(run.made, ended=run.ended, accounts=accounts, incoming=banks.incoming())
     ends = Counter("done" if txn.status == "success" else "undone" for txn in run.ended.values())
     repeated = sum(max(0, task.attempt - 1) for txn in run.ended.values() for task in txn.tasks)
+    unknown = sum(record.outcome == "unknown" for record in run.exceptions)
+    wrong += [f"left for a person: {record.error_message}" for record in run.exceptions if not record.handled]
     before, now = len(NAMES) * ACCOUNTS * FIRST_CENTS, sum(accounts.values())
     print(f"{len(run.made):,} transfers in {run.seconds:.1f} s: {len(run.made) / run.seconds:,.0f} a second")
     print(f"{ends['done']:,} happened, {ends['undone']:,} were undone for lack of money or a closed account")
     print(f"killed: {', '.join(f'{name} {count} times' for name, count in kills.done.items()) or 'nothing'}")
-    print(f"attempts that were repeated: {repeated}")
+    print(f"attempts that were repeated: {repeated}; times that nobody knew whether one was done: {unknown}")
     print(f"both banks together: {before / 100:,.2f} before, {now / 100:,.2f} now")
     for sentence in wrong:
         print(f"WRONG: {sentence}")
