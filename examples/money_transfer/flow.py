@@ -40,19 +40,16 @@ def take(bank: str) -> dict[str, Any]:
 
 
 def give(bank: str) -> dict[str, Any]:
+    """The last task is undone as well: it fails now and then without anybody knowing whether it was done."""
+    change = {"connection": bank, "table": "accounts", "operation": "update", "expect_rows": 1}
+    open_account = {"id": "${params.target}", "is_open": True}
     return {
         "id": "give",
         "type": "db",
         "depends_on": ["take"],
-        "config": {
-            "connection": bank,
-            "table": "accounts",
-            "operation": "update",
-            "increment": {"cents": "${params.cents}"},
-            "where": {"id": "${params.target}", "is_open": True},
-            "expect_rows": 1,
-        },
+        "config": {**change, "increment": {"cents": "${params.cents}"}, "where": open_account},
         "retry": AGAIN,
+        "compensate": undo({**change, "decrement": {"cents": "${params.cents}"}, "where": {"id": "${params.target}"}}),
     }
 
 

@@ -48,12 +48,13 @@ def reserve(url: str) -> dict[str, Any]:
 
 
 def ways_to_ship(url: str) -> list[dict[str, Any]]:
-    """One of them is skipped."""
+    """One of them is skipped. The last task can be undone as well: its answers may be lost until it is given up."""
     parcel = {
         "type": "http",
         "depends_on": ["reserve"],
         "input": {"hold": "${tasks.reserve.output.hold}", "town": "${params.town}"},
         "retry": AGAIN,
+        "compensate": {"config": {"url": f"{url}/recall"}, "retry": AGAIN},
     }
     by_post = {"id": "ship", "when": f"params.cents < {EXPRESS_CENTS}", "config": {"url": f"{url}/post"}}
     by_express = {"id": "express", "when": f"params.cents >= {EXPRESS_CENTS}", "config": {"url": f"{url}/express"}}

@@ -75,9 +75,9 @@ def release(ledger: sqlite3.Connection, order: str, body: Body) -> dict[str, Any
 
 
 def shipping(folder: Path) -> Endpoint:
-    """Parcels that were handed over: this is not undone, so it comes last."""
+    """Parcels that were handed over."""
     tables = "CREATE TABLE parcel (order_id TEXT PRIMARY KEY, hold INTEGER, town TEXT, way TEXT);"
-    paths = {"/post": by_post, "/express": by_express}
+    paths = {"/post": by_post, "/express": by_express, "/recall": recall}
     return Endpoint("shipping", ledger=folder / "shipping.db", tables=tables, paths=paths)
 
 
@@ -94,6 +94,10 @@ def hand_over(ledger: sqlite3.Connection, order: str, body: Body, way: str) -> d
         raise Refused("NO_ROUTE", f"nobody delivers to {UNREACHABLE}")
     ledger.execute("INSERT INTO parcel VALUES (?, ?, ?, ?)", (order, body["hold"], body["town"], way))
     return {"way": way}
+
+
+def recall(ledger: sqlite3.Connection, order: str, body: Body) -> dict[str, Any]:
+    return {"recalled": change(ledger, "DELETE FROM parcel WHERE order_id = ?", order)}
 
 
 def change(ledger: sqlite3.Connection, sql: str, *values: Any) -> int:
