@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from django.db import connection
 
 from tests.brokers import rabbitmq, rabbitmq_server, redis, redis_server
+
+# A shell's background job ignores it, and so would what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["rabbitmq", "rabbitmq_server", "redis", "redis_server"]  # fixtures: real servers
 
