@@ -38,7 +38,7 @@ class Session:
         self._on_notification = on_notification
         self._waiting: asyncio.Future[None] | None = None
         self._is_writing = False
-        loop.add_reader(self._fd, self._advance)
+        self._watch()
 
     @classmethod
     async def open(cls, *, worker_id: int, on_notification: Callable[[], object]) -> Session:
@@ -82,8 +82,17 @@ class Session:
         if self._connection.notifies:
             self._connection.notifies.clear()
             self._on_notification()
-        if state == POLL_OK and self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        if state == POLL_OK and self._waiting is not None:
+            if not self._waiting.done():
+                self._waiting.set_result(None)
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Anew for each wait: once a socket had an error, as of a server that crashed before it read a statement,
+        uvloop does not watch it any more, and what the server said last may be read only in part."""
+        self._loop.remove_reader(self._fd)
+        self._loop.add_reader(self._fd, self._advance)
 
     def _fail(self, error: psycopg2.Error) -> None:
         """Of a statement, or of the connection: what nobody waits for cannot be a statement's."""

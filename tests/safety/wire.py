@@ -2,11 +2,13 @@
 
 It is a unix socket between processes of ours and the test's server, reads the messages of PostgreSQL's protocol as
 they pass, and closes a connection when a statement with a certain text comes by for the n-th time: before the server
-has seen it, while it is under way, or once the server has answered and the client has not heard it.
+has seen it, while it is under way, or once the server has answered and the client has not heard it. Or it ends as with
+a server that crashes: with a warning, and part of the statement unread, which is an error of the client's socket.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import socket
 import struct
@@ -32,12 +34,18 @@ CRASH_WARNING = b"N" + struct.pack("!i", len(_WARNING) + 4) + _WARNING
 
 class Moment(StrEnum):
     BEFORE = "before"
+    UNREAD = "unread"
     UNDER_WAY = "under way"
     ANSWERED = "answered"
 
 
-MOMENTS = [Moment.ANSWERED, Moment.UNDER_WAY, pytest.param(Moment.BEFORE, marks=pytest.mark.matrix)]
-"""Parameters of a test: with the others the two that leave it open what the database did."""
+MOMENTS = [
+    Moment.ANSWERED,
+    Moment.UNDER_WAY,
+    Moment.UNREAD,
+    pytest.param(Moment.BEFORE, marks=pytest.mark.matrix),
+]
+"""Parameters of a test: with the others those that leave it open what the database did, or hide that it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +167,26 @@ class _Connection:
         self.close()
 
     def _carry_statements(self) -> None:
-        source = self._client.makefile("rb")
+        source = self._client.makefile("rb", buffering=0)
         self._server.sendall(self._start_up(source))
         while True:
-            message = _message(source)
+            message = _message(source, but=1)
             self._wire.wait_to_flow()
             moment = self._wire.moment_of(message)
             if moment == Moment.BEFORE:
                 return
+            if moment == Moment.UNREAD:
+                self._client.sendall(CRASH_WARNING)
+                self._client.close()
+                source.close()  # only now is the socket closed, and not in order: a byte is unread
+                return
             self._is_doomed = self._is_doomed or moment == Moment.ANSWERED
+            message += _exactly(source, size=_size(message) - len(message))
             self._server.sendall(message)
             if moment == Moment.UNDER_WAY or message[:1] == TERMINATE:
                 return
 
-    def _start_up(self, source: BinaryIO) -> bytes:
+    def _start_up(self, source: io.RawIOBase | BinaryIO) -> bytes:
         """The first message, which has no type. Encryption is declined."""
         while True:
             head = _exactly(source, size=8)
@@ -192,13 +206,22 @@ class _Connection:
                 return
 
 
-def _message(source: BinaryIO) -> bytes:
+def _message(source: io.RawIOBase | BinaryIO, *, but: int = 0) -> bytes:
+    """The last `but` bytes of what it holds stay unread."""
     head = _exactly(source, size=5)
-    return head + _exactly(source, size=struct.unpack("!i", head[1:])[0] - 4)
+    return head + _exactly(source, size=max(_size(head) - 5 - but, 0))
 
 
-def _exactly(source: BinaryIO, *, size: int) -> bytes:
-    found = source.read(size)
-    if len(found) < size:
-        raise EOFError
+def _size(message: bytes) -> int:
+    """Of the whole message; its type does not count itself in."""
+    size: int = struct.unpack("!i", message[1:5])[0]
+    return size + 1
+
+
+def _exactly(source: io.RawIOBase | BinaryIO, *, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        if not (more := source.read(size - len(found))):
+            raise EOFError
+        found += more
     return found
