@@ -26,6 +26,7 @@ from flows.tasks import (
     Registry,
     TaskSpec,
     read_tasks,
+    read_total_timeout,
     sketch_tasks,
 )
 
@@ -34,8 +35,7 @@ __all__ = ["FlowDefinition", "InvalidDefinition", "Problem", "TaskSpec", "to_tex
 MOST_TASKS = 10_000
 MOST_DEPTH = 50
 SHOWN_OF_CYCLE = 10
-FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure", "params_schema"))
-LATER_FLOW_KEYS = frozenset(("timeout",))
+FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure", "params_schema", "timeout"))
 ON_FAILURE = ("wait", "compensate")
 
 
@@ -48,6 +48,7 @@ class FlowDefinition:
     name: str
     description: str
     on_failure: str  # of ON_FAILURE: whether a person decides, or what was done is undone at once
+    timeout_seconds: float | None  # for the forward work of a transaction, from its first attempt on
     params_schema: ParamsSchema | None  # of the params that a start brings
     tasks: Mapping[str, TaskSpec]  # as written
     dependents: Mapping[str, tuple[str, ...]]
@@ -66,6 +67,7 @@ class FlowDefinition:
             block = Reader(value, "", problems)
             name, description, on_failure = _read_head(block)
             schema = _read_schema(block)
+            timeout_seconds = read_total_timeout(block, "timeout")
             sketches = sketch_tasks(block)
             depends_on = {sketch.id: sketch.depends_on for sketch in sketches if sketch.id}
             dependents = dependents_of(depends_on)
@@ -79,6 +81,7 @@ class FlowDefinition:
             name=name,
             description=description,
             on_failure=on_failure,
+            timeout_seconds=timeout_seconds,
             params_schema=schema,
             tasks=MappingProxyType({task.id: task for task in tasks}),
             dependents=MappingProxyType(dependents),
@@ -122,7 +125,7 @@ def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
 
 def _read_head(block: Reader) -> tuple[str, str, str]:
     """Name, description and on_failure."""
-    block.refuse_other_keys(known=FLOW_KEYS, later=LATER_FLOW_KEYS)
+    block.refuse_other_keys(known=FLOW_KEYS)
     on_failure = block.choice("on_failure", choices=ON_FAILURE, default="wait")
     if "tasks" not in block.data:
         block.refuse("tasks", _("is required"))

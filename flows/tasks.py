@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop as _
 from dist_task.executors.secrets import Place, places
 from dist_task.problems import Meant, Problem, Problems, child_path, shown
 from flows import expressions
-from flows.expressions import FLOW_ROOTS, Expression
+from flows.expressions import FLOW_ROOTS, MOST_ITEMS, Expression
 from flows.fields import Field
 from flows.graph import Ancestry
 from flows.reader import Reader
@@ -43,12 +43,14 @@ TASK_KEYS = frozenset(
         "input_from",
         "output",
         "when",
+        "foreach",
+        "max_parallel",
         "compensate",
     )
 )
-LATER_TASK_KEYS = frozenset(("foreach", "max_parallel"))
 COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "total_timeout", "retry"))
 INPUT_ROOTS = frozenset(("params", "tasks", "instance_id", "secrets"))
+ITEM_ROOTS = frozenset(("item", "index"))
 CONFIG_ROOTS = INPUT_ROOTS | {"input"}
 UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
@@ -92,16 +94,20 @@ class TaskSpec:
     config_template: Template = NO_TEMPLATE
     input: Template | None = None  # in place of the transaction's params
     when: Expression | None = None  # where it gives false the task is skipped
-    ancestors: frozenset[str] = frozenset()  # those that `when` may look at without naming them
+    foreach: Expression | None = None  # what gives a list, for each item of which the task is run
+    max_parallel: int | None = None  # of its items
+    ancestors: frozenset[str] = frozenset()  # those that its expressions may look at without naming them
     secret_places: tuple[Place, ...] = ()  # of what it is given: where the definition itself names secrets
     compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
 
     @property
     def needs(self) -> frozenset[str]:
-        """The tasks whose outputs its templates and its condition look at."""
-        named = self.when.needs if self.when else frozenset()
-        looked_at = self.ancestors if named is None else named
-        return self.config_template.needs | (self.input.needs if self.input else frozenset()) | looked_at
+        """The tasks whose outputs its templates and its expressions look at."""
+        needed = self.config_template.needs | (self.input.needs if self.input else frozenset())
+        for expression in (self.when, self.foreach):
+            if expression is not None:
+                needed |= self.ancestors if expression.needs is None else expression.needs
+        return needed
 
 
 class Sketch(NamedTuple):
@@ -172,12 +178,15 @@ def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
 
 def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     task_id, block, depends_on = sketch
-    block.refuse_other_keys(known=TASK_KEYS, later=LATER_TASK_KEYS)
+    block.refuse_other_keys(known=TASK_KEYS)
+    items = ITEM_ROOTS if "foreach" in block.data else frozenset()
     description = block.text("description", longest=LONGEST_DESCRIPTION)
-    called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS), known=known)
+    called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS | items), known=known)
     name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
     timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
-    when = _read_condition(block, scope=known.scope(task_id, roots=FLOW_ROOTS))
+    flow_scope = known.scope(task_id, roots=FLOW_ROOTS)
+    when, foreach = (_read_expression(block, key, scope=flow_scope) for key in ("when", "foreach"))
+    looks_everywhere = any(each.needs is None for each in (when, foreach) if each is not None)
     return TaskSpec(
         id=task_id,
         name=name,
@@ -187,12 +196,14 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         depends_on=depends_on,
         config=called.config,
         config_template=called.config_template,
-        input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS)),
+        input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS | items)),
         when=when,
-        ancestors=frozenset(known.ancestry.of(task_id)) if when and when.needs is None else frozenset(),
+        foreach=foreach,
+        max_parallel=_read_max_parallel(block),
+        ancestors=frozenset(known.ancestry.of(task_id)) if looks_everywhere else frozenset(),
         retry=_read_retry(block, default=RetryPolicy()),
         timeout_seconds=timeout_seconds,
-        total_seconds=_read_total_timeout(block),
+        total_seconds=read_total_timeout(block),
         optional=block.flag("optional", default=False),
         inputs=called.entry.inputs if called.entry else (),
         secret_places=_secret_places(block, entry=called.entry),
@@ -241,12 +252,18 @@ def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
 
 
-def _read_condition(block: Reader, *, scope: Scope) -> Expression | None:
-    if "when" not in block.data:
+def _read_expression(block: Reader, key: str, *, scope: Scope) -> Expression | None:
+    if key not in block.data:
         return None
-    return expressions.read(
-        block.data["when"], path=child_path(block.path, "when"), problems=block.problems, scope=scope
-    )
+    return expressions.read(block.data[key], path=child_path(block.path, key), problems=block.problems, scope=scope)
+
+
+def _read_max_parallel(block: Reader) -> int | None:
+    if "max_parallel" not in block.data:
+        return None
+    if "foreach" not in block.data:
+        block.refuse("max_parallel", _("is for the items of a foreach, which this task does not have"))
+    return block.whole("max_parallel", least=1, most=MOST_ITEMS, default=MOST_ITEMS)
 
 
 def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Place, ...]:
@@ -259,10 +276,10 @@ def _read_timeout(block: Reader, *, default: float) -> float:
     return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
 
 
-def _read_total_timeout(block: Reader) -> float | None:
-    if "total_timeout" not in block.data:
+def read_total_timeout(block: Reader, key: str = "total_timeout") -> float | None:
+    if key not in block.data:
         return None
-    return block.number("total_timeout", least=LEAST_TIMEOUT, most=MOST_TOTAL_TIMEOUT, default=MOST_TOTAL_TIMEOUT)
+    return block.number(key, least=LEAST_TIMEOUT, most=MOST_TOTAL_TIMEOUT, default=MOST_TOTAL_TIMEOUT)
 
 
 def _read_compensation(
@@ -273,7 +290,8 @@ def _read_compensation(
         return None
     undo = Reader(block.member("compensate"), child_path(block.path, "compensate"), block.problems)
     undo.refuse_other_keys(known=COMPENSATE_KEYS)
-    scope = known.scope(task_id, roots=UNDO_ROOTS)
+    roots = UNDO_ROOTS | ITEM_ROOTS if "foreach" in block.data else UNDO_ROOTS
+    scope = known.scope(task_id, roots=roots)
     called = _read_called(undo, scope=scope, known=known, default_type=type)
     return TaskSpec(
         id=task_id,
@@ -287,7 +305,7 @@ def _read_compensation(
         input=_read_input(undo, scope=scope),
         retry=_read_retry(undo, default=UNDO_RETRY),
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
-        total_seconds=_read_total_timeout(undo),
+        total_seconds=read_total_timeout(undo),
         optional=False,
         inputs=(),
         # without an input of its own it gets what its task was given

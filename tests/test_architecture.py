@@ -27,7 +27,7 @@ BASE = {
     "flows": r"(__init__|apps)",
 }
 PURE = {
-    "dist_task": r"(engine/(plan|outcome|compensate|simulate)|executors/.*)",
+    "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*)",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
     r"|params_schema",
 }

@@ -18,7 +18,7 @@ from dist_task.errors import LeaseLost
 from dist_task.executors import threads
 from dist_task.executors.base import executors
 from dist_task.executors.connections import CONNECTIONS
-from dist_task.states import TransactionStatus
+from dist_task.states import RunKey, TransactionStatus
 from flows.registry_rows import parse_stored
 
 from .apart import Apart
@@ -132,8 +132,8 @@ class Drain:
         request = partial(claims.reload, worker_id=self.worker_id, transaction_id=hand.transaction_id)
         self._clerk.request(request).add_done_callback(partial(self._on_reloaded, hand))
 
-    def fetch_done(self, hand: Hand, task_ids: Collection[str]) -> None:
-        request = partial(claims.done, transaction_id=hand.transaction_id, task_ids=task_ids)
+    def fetch_done(self, hand: Hand, keys: Collection[RunKey]) -> None:
+        request = partial(claims.done, transaction_id=hand.transaction_id, keys=keys)
         self._clerk.request(request).add_done_callback(partial(self._on_fetched, hand))
 
     def let_go(self, hand: Hand) -> None:

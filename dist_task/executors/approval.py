@@ -22,6 +22,7 @@ class ApprovalExecutor:
 
     kind: ClassVar[str] = "approval"
     is_trusted: ClassVar[bool] = True
+    is_harmless: ClassVar[bool] = True
     fixed_keys: ClassVar[frozenset[str]] = frozenset({"role", "within"})
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:

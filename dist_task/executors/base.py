@@ -110,6 +110,9 @@ class Executor(Protocol):
     deadlines by themselves. No second clock runs for them, and they are not the first to be suspected of a
     worker's death.
 
+    `is_harmless`, where a class says it and says true: an attempt does nothing to anybody outside, so one that was lost
+    with its worker is made again as if it had not begun.
+
     `execute` and `close` may be plain functions: then they run in threads (see `threads`).
 
     `fixed_keys`, where a class says it: the keys of its config that choose where a call goes or what it may touch. No

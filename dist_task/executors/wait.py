@@ -20,6 +20,7 @@ KEYS = frozenset({"seconds", "until"})
 class WaitExecutor:
     kind: ClassVar[str] = "wait"
     is_trusted: ClassVar[bool] = True
+    is_harmless: ClassVar[bool] = True
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         if set(config) - KEYS or len(config) != 1:

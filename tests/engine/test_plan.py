@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dist_task.engine.plan import FOREVER, Elapse, Finish, Progress, RunState, Start, Wait, plan
+from dist_task.engine.moves import FOREVER, Elapse, Finish, RunState, Start, Wait
+from dist_task.engine.plan import Progress, plan
 from flows.definition import FlowDefinition
 
 

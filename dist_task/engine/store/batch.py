@@ -17,7 +17,7 @@ import orjson
 
 from dist_task import failpoints
 from dist_task.payload import dumps
-from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
+from dist_task.states import TRANSACTION_MOVES, RunKey, RunStatus, TransactionStatus, sources
 
 from .claims import Rows
 from .counts import COLUMN_OF_STATUS
@@ -45,8 +45,13 @@ class Ended(NamedTuple):
     task_name: str = ""
     maybe_executed: bool = False
     took_answer: bool = False  # this is what became of an answer from outside (see verbs.answer)
+    is_raised: bool = True  # a failure opens an exception; not that of a task whose items have theirs
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> RunKey:
+        return self.task_id, self.item
 
     @property
     def is_eventful(self) -> bool:
@@ -64,6 +69,10 @@ class Begun(NamedTuple):
     op: str = "action"
     item: int = -1
     total_seconds: float | None = None  # until its deadline, where it has none yet
+
+    @property
+    def key(self) -> RunKey:
+        return self.task_id, self.item
 
 
 @dataclass(slots=True)
@@ -255,6 +264,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
             "task_name": ended.task_name,
             "maybe_executed": ended.maybe_executed,
             "took_answer": ended.took_answer,
+            "is_raised": ended.is_raised,
         }
     return row
 

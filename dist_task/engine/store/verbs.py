@@ -8,12 +8,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Least, Now
+from django.utils.translation import gettext as _
 
+from dist_task.errors import NotFound
 from dist_task.models import ExecutionLog, LogEvent, TaskRun
 from dist_task.states import (
     COMPENSATION_MOVES,
+    ELSEWHERE,
     EXCEPTION_MOVES,
     RUN_MOVES,
     CompensationStatus,
@@ -28,9 +31,27 @@ from transactions.models import Transaction
 
 
 def lock(transaction_id: int) -> Transaction:
-    """The row, locked. Not `FOR UPDATE`: inserting a row that refers to it is no reason to wait."""
-    return (
-        Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow").get(pk=transaction_id)
+    """The row, locked. Not `FOR UPDATE`: inserting a row that refers to it is no reason to wait.
+
+    Raises NotFound where it was removed meanwhile.
+    """
+    rows = Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow")
+    try:
+        return rows.get(pk=transaction_id)
+    except Transaction.DoesNotExist:
+        raise NotFound(_("this transaction does not exist any more")) from None
+
+
+def is_under_way(transaction: Transaction) -> bool:
+    """Whether an attempt is in flight, or somebody outside is at it."""
+    under_way = Q(status=RunStatus.RUNNING) | Q(status=RunStatus.WAITING, waits_for__in=[*ELSEWHERE, WaitsFor.CHILD])
+    return TaskRun.objects.filter(under_way, transaction=transaction).exists()
+
+
+def waiting_approvals(transaction: Transaction) -> QuerySet[TaskRun]:
+    """Those that nobody has decided yet."""
+    return TaskRun.objects.filter(
+        transaction=transaction, status=RunStatus.WAITING, waits_for=WaitsFor.APPROVAL, answer__isnull=True
     )
 
 
@@ -107,10 +128,14 @@ def wake(transaction: Transaction, *, due_at: datetime | None = None) -> None:
 
 
 def reopen(transaction: Transaction, *, due_at: datetime) -> bool:
-    """failed -> pending. False when it is not failed."""
+    """failed -> pending; the flow's timeout counts anew from then on. False when it is not failed."""
     return bool(
         Transaction.objects.filter(pk=transaction.pk, status=TransactionStatus.FAILED).update(
-            status=TransactionStatus.PENDING, completed_at=None, revision=F("revision") + 1, wake_at=due_at
+            status=TransactionStatus.PENDING,
+            completed_at=None,
+            resumed_at=due_at,
+            revision=F("revision") + 1,
+            wake_at=due_at,
         )
     )
 
