@@ -142,3 +142,24 @@ def _start_all(
 
 def _as_set(moves: list[Any]) -> set[Any]:
     return set(moves)
+
+
+def test_a_task_that_is_tried_again_waits_for_an_optional_one_before_it() -> None:
+    flow = definition({"a": [], "b": ["a"]}, a={"optional": True})
+    progress = Progress.of(flow, runs=[run("a", "pending"), run("b", "pending")])
+
+    assert progress.moves(now=5.0) == [Start("a", attempt=2, budget=2)]
+    progress.see(run("a", "running", attempt=2))
+    assert progress.moves(now=5.0) == []
+    progress.see(run("a", "failed", attempt=2))
+    assert progress.moves(now=5.0) == [Start("b", attempt=2, budget=2)]
+
+
+def test_what_goes_on_elsewhere_is_over_when_it_is_cancelled() -> None:
+    waiting = run("b", "waiting", due_at=FOREVER)._replace(waits_for="callback")
+    child = run("c", "waiting", due_at=FOREVER)._replace(waits_for="child")
+    runs = [run("a", "success"), waiting, child]
+
+    assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [Elapse("b")]
+    runs[1] = run("b", "failed")
+    assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [], "a transaction of ours tells when it has ended"
