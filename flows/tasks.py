@@ -56,6 +56,7 @@ UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
 UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
 """Of a compensation that says nothing else: longer than most outages, over an hour in all."""
+SUBFLOW = "subflow"
 NO_TASK = _("there is no task %(id)s")
 NO_TEMPLATE = Template({})
 NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
@@ -187,7 +188,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     flow_scope = known.scope(task_id, roots=FLOW_ROOTS)
     when, foreach = (_read_expression(block, key, scope=flow_scope) for key in ("when", "foreach"))
     looks_everywhere = any(each.needs is None for each in (when, foreach) if each is not None)
-    return TaskSpec(
+    spec = TaskSpec(
         id=task_id,
         name=name,
         task_name=called.task_name,
@@ -211,6 +212,8 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
             block, task_id=task_id, name=name, type=called.type, timeout_seconds=timeout_seconds, known=known
         ),
     )
+    is_undone_by_itself = spec.type == SUBFLOW and spec.compensate is None
+    return replace(spec, compensate=_undo_of_subflow(spec)) if is_undone_by_itself else spec
 
 
 class _Called(NamedTuple):
@@ -310,6 +313,24 @@ def _read_compensation(
         inputs=(),
         # without an input of its own it gets what its task was given
         secret_places=_secret_places(undo if "input" in undo.data else block, entry=None),
+    )
+
+
+def _undo_of_subflow(spec: TaskSpec) -> TaskSpec:
+    """The transaction that was started is undone as its own flow says. It names no flow: it starts none."""
+    return TaskSpec(
+        id=spec.id,
+        name=spec.name,
+        task_name="",
+        description="",
+        type=SUBFLOW,
+        depends_on=(),
+        config={},
+        retry=UNDO_RETRY,
+        timeout_seconds=spec.timeout_seconds,
+        total_seconds=None,
+        optional=False,
+        inputs=(),
     )
 
 

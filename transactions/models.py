@@ -73,6 +73,7 @@ class Transaction(models.Model):
         db_constraint=False,
     )
     parent_task_id = models.CharField(_("started by task"), max_length=64, blank=True, default="", db_default="")
+    parent_op = models.CharField(_("started in direction"), max_length=10, blank=True, default="", db_default="")
     parent_item = models.IntegerField(_("started by item"), default=-1, db_default=-1)
     owes_parent = models.BooleanField(
         _("owes its parent an answer"),

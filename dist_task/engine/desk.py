@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from dist_task.executors.base import Ongoing, Result, TaskCall
 from dist_task.states import RunKey
 
 from .apart import Apart
@@ -42,6 +43,9 @@ class Desk(Protocol):
 
     def fetch_done(self, hand: Hand, keys: Collection[RunKey]) -> None:
         """Reads what these runs were given and gave in the forward work (see claims.done), and calls `fetched`."""
+
+    async def ask_child(self, hand: Hand, call: TaskCall) -> Result | Ongoing:
+        """What becomes of the transaction that a subflow starts (see children.ask). Raises ExecutionError."""
 
     def let_go(self, hand: Hand) -> None:
         """The hand is empty: the transaction was finished, released, or lost."""

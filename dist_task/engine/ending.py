@@ -144,7 +144,8 @@ def waited(waits_for: str, *, answer: Mapping[str, Any] | None, is_cancelled: bo
     if answer is not None:
         if answer["ok"]:
             return Result(output=answer["output"])
-        return ExecutionError(answer["message"], code=answer["code"], permanent=True)
+        unknown = answer.get("unknown", False)
+        return ExecutionError(answer["message"], code=answer["code"], permanent=True, unknown=unknown)
     if waits_for == WaitsFor.TIME:
         return Result()
     unknown = waits_for != WaitsFor.APPROVAL

@@ -18,11 +18,12 @@ from dist_task.states import FINAL_RUN, SATISFIED_RUN, WHOLE, Op, RunKey, RunSta
 from flows.expressions import ExpressionFailed
 
 from . import outcome as outcomes
+from .apart import Apart
 from .attempt import attempt
 from .desk import Attempt, Desk
 from .direction import Direction
 from .ending import UNSTORABLE, Ending, ItemsFailed, ended, of_items, out_of_time, unstorable, waited
-from .loaded import LoadedFlow
+from .loaded import LoadedFlow, Step
 from .moves import FOREVER, Compensate, Compensated, Elapse, Finish, Move, RunState, Start, Wait
 from .store.batch import Begun, Ended, Write, Written
 from .store.claims import LEAD_SECONDS, Claimed, StoredRun
@@ -47,11 +48,17 @@ class Hand:
         self._writing = False
         self._touched = False
         self._dropped = False
+        self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._fetching = False
         self._faults: dict[RunKey, ExecutionError] = {}  # of attempts that are not to be made
         self._due: dict[RunKey, float] = {}  # when the call of a retry that was begun may be made
         self.resume(claimed, runs=runs)
+
+    @property
+    def owes_parent(self) -> bool:
+        """It has ended, and the transaction that started it is to be told how."""
+        return self._has_ended and self._claimed.owes_parent
 
     # What the worker tells it.
 
@@ -114,6 +121,7 @@ class Hand:
             self._reload()
         elif write.release:
             self._cancel_timer()
+            self._has_ended = bool(write.finish or write.compensated)
             self._desk.let_go(self)
         elif write.compensate:
             self._reload()
@@ -336,7 +344,7 @@ class Hand:
                 raise fault
             result: Ending = Ongoing(WaitsFor.ITEMS)
             if not self._way.is_fan(key):
-                result = await attempt(step, self._task_call(begun), apart=apart)
+                result = await self._attempt(begun, step=step, apart=apart)
         except ExecutionError as error:
             result = error
         except InvalidRequest as error:
@@ -354,6 +362,13 @@ class Hand:
             self._desk.park(self, error=error)
         else:
             self.advance()
+
+    async def _attempt(self, begun: Begun, *, step: Step, apart: Apart | None) -> Ending:
+        call = self._task_call(begun)
+        result = await attempt(step, call, apart=apart)
+        if isinstance(result, Ongoing) and result.waits_for == WaitsFor.CHILD:
+            return await self._desk.ask_child(self, call)
+        return result
 
     def _is_suspect(self, begun: Begun) -> bool:
         """Its last attempt may have killed a worker: this one is made apart from all others.

@@ -76,7 +76,8 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
     _refuse_undone(txn)
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
-    if verbs.is_under_way(txn):
+    verbs.ask_descendants_to_cancel(txn, actor=actor, message=_("with the transaction that started it"))
+    if verbs.is_under_way(txn) or txn.owes_parent:  # a worker tells the parent
         verbs.ask_to_cancel(txn)
     else:
         with connection.cursor() as cursor:
@@ -202,6 +203,17 @@ def retry_exception(
     _committed(txn)
     record.refresh_from_db()
     return record
+
+
+def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
+    """The failure of a run was repaired elsewhere: it is tried again, unless a person handled it, or it is too late."""
+    record = ExceptionRecord.objects.unhandled().filter(run=run).first()
+    if record is None:
+        return
+    try:
+        retry_exception(record.pk, actor="system", delay_seconds=0.0, force=True, remark=remark)
+    except IllegalMove as error:
+        _log(txn, event=LogEvent.ANSWERED, actor="system", remark=str(error), detail={}, run=run)
 
 
 @transaction.atomic

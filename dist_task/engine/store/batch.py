@@ -201,7 +201,8 @@ def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
 
 
 def cancel_runs(cursor: Any, *, transaction_ids: list[int]) -> None:
-    """What has not run will not. An unknown outcome stays with a person; other failures need nobody any more."""
+    """What has not run will not. An unknown outcome stays with a person; what was to be retried, or was cancelled with
+    this, needs nobody any more."""
     cursor.execute(
         """
         UPDATE dist_task_taskrun SET status = 'cancelled', finished_at = clock_timestamp(), due_at = NULL
@@ -217,7 +218,8 @@ def cancel_runs(cursor: Any, *, transaction_ids: list[int]) -> None:
             handled_by = CASE WHEN r.maybe_executed THEN '' ELSE 'system' END,
             remark = CASE WHEN r.maybe_executed THEN x.remark ELSE 'The transaction was cancelled.' END
         FROM dist_task_taskrun r
-        WHERE x.transaction_id = ANY(%s) AND r.id = x.run_id AND x.status = 'retrying'
+        WHERE x.transaction_id = ANY(%s) AND r.id = x.run_id
+          AND (x.status = 'retrying' OR (x.status = 'open' AND r.error_code = 'CHILD_CANCELLED'))
         """,
         (transaction_ids,),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db import connection
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext as _
 
@@ -28,6 +29,9 @@ from dist_task.states import (
 )
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
+
+HAS_PARENT = ExpressionWrapper(Q(parent__isnull=False), output_field=BooleanField())
+"""Who is asked for something by its parent, or goes on after its end, owes an answer."""
 
 
 def lock(transaction_id: int) -> Transaction:
@@ -96,7 +100,7 @@ def call_back(*, run_id: int, value: dict[str, Any]) -> bool:
     Where no attempt waits for it right now it is kept: an attempt that ends without a success gives way to it.
     """
     open_run = TaskRun.objects.filter(pk=run_id, answer__isnull=True)
-    is_waiting = Q(status=RunStatus.WAITING, waits_for__in=(WaitsFor.CALLBACK, WaitsFor.SERVICE))
+    is_waiting = Q(status=RunStatus.WAITING, waits_for__in=(WaitsFor.CALLBACK, WaitsFor.SERVICE, WaitsFor.CHILD))
     return bool(
         open_run.filter(is_waiting).update(answer=value, waits_for=WaitsFor.CALLBACK, due_at=Now())
         or open_run.filter(status__in=(RunStatus.RUNNING, RunStatus.PENDING)).update(answer=value)
@@ -134,6 +138,7 @@ def reopen(transaction: Transaction, *, due_at: datetime) -> bool:
             status=TransactionStatus.PENDING,
             completed_at=None,
             resumed_at=due_at,
+            owes_parent=HAS_PARENT,
             revision=F("revision") + 1,
             wake_at=due_at,
         )
@@ -145,7 +150,10 @@ def undo(transaction: Transaction, *, due_at: datetime) -> bool:
     may = sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING)
     return bool(
         Transaction.objects.filter(pk=transaction.pk, completed_at__isnull=False, compensation__in=may).update(
-            compensation=CompensationStatus.RUNNING, revision=F("revision") + 1, wake_at=due_at
+            compensation=CompensationStatus.RUNNING,
+            owes_parent=HAS_PARENT,
+            revision=F("revision") + 1,
+            wake_at=due_at,
         )
     )
 
@@ -154,6 +162,32 @@ def ask_to_cancel(transaction: Transaction) -> None:
     """Attempts are in flight: nothing more starts, and their owner cancels when they have ended."""
     Transaction.objects.filter(pk=transaction.pk).update(cancelling=True)
     wake(transaction)
+
+
+def ask_descendants_to_cancel(transaction: Transaction, *, actor: str, message: str) -> None:
+    """All that a transaction has started, and what that has started, as far as it has not ended: each has its entry in
+    the log. Locked in the order of ids, as everybody does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE below AS (
+                SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
+                UNION
+                SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+            ), open AS MATERIALIZED (
+                SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
+                WHERE t.completed_at IS NULL AND NOT t.cancelling ORDER BY t.id FOR NO KEY UPDATE OF t
+            ), asked AS (
+                UPDATE transactions_transaction t
+                SET cancelling = true, revision = revision + 1,
+                    wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
+                FROM open WHERE t.id = open.id RETURNING t.id
+            )
+            INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
+            SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
+            """,
+            {"id": transaction.pk, "actor": actor, "message": message},
+        )
 
 
 def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:
