@@ -20,6 +20,7 @@ from flows.tasks import (
     LONGEST_DESCRIPTION,
     LONGEST_NAME,
     NO_KEYS,
+    SUBFLOW,
     FixedKeys,
     Kinds,
     Known,
@@ -55,6 +56,8 @@ class FlowDefinition:
     fan_in: Mapping[str, int]  # how many each task waits for
     roots: tuple[str, ...]
     order: tuple[str, ...]  # dependencies first
+    has_items: bool  # some task is run for each item of a list
+    has_subflows: bool
 
     @classmethod
     def parse(
@@ -88,6 +91,8 @@ class FlowDefinition:
             fan_in=MappingProxyType({task.id: len(task.depends_on) for task in tasks}),
             roots=tuple(task.id for task in tasks if not task.depends_on),
             order=order,
+            has_items=any(task.foreach for task in tasks),
+            has_subflows=any(task.type == SUBFLOW for task in tasks),
         )
 
     @property
