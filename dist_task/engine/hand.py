@@ -23,6 +23,7 @@ from .attempt import attempt
 from .desk import Attempt, Desk
 from .direction import Direction
 from .ending import UNSTORABLE, Ending, ItemsFailed, ended, of_items, out_of_time, unstorable, waited
+from .fan import MOST_OFFERED
 from .loaded import LoadedFlow, Step
 from .moves import FOREVER, Compensate, Compensated, Elapse, Finish, Move, RunState, Start, Wait
 from .store.batch import Begun, Ended, Write, Written
@@ -209,11 +210,11 @@ class Hand:
         progress = self._way.progress
         if self._way.is_out_of_time:
             progress.cut_fans()
-        moves = progress.moves(now=now)
+        moves = progress.moves(now=now, most=MOST_OFFERED)
         while elapsed := [move for move in moves if isinstance(move, Elapse)] if progress.is_waiting else []:
             for move in elapsed:
                 self._elapse((move.task_id, move.item))
-            moves = progress.moves(now=now)
+            moves = progress.moves(now=now, most=MOST_OFFERED)
         return moves
 
     def _elapse(self, key: RunKey) -> None:
@@ -249,7 +250,12 @@ class Hand:
         reserved: list[RunKey] = []
         ends_at = time.monotonic() + TURN_SECONDS
         for move in moves:
-            if not self._is_start(move) or not self._take_slot(move.key):
+            if not self._is_start(move):
+                continue
+            if self._desk.slots.is_full(self.transaction_id):
+                break
+            if not self._take_slot(move.key):
+                self._way.progress.postpone(move.task_id)
                 continue
             if lacking := self._way.inputs.lacking(move.key):
                 reserved.append(move.key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from dist_task.states import ELSEWHERE, SATISFIED_RUN, WHOLE, RunKey, RunStatus, TransactionStatus, WaitsFor
@@ -136,12 +137,16 @@ class Progress:
             return self.runs.get(task_id)
         return self.fans[task_id].runs.get(item) if task_id in self.fans else None
 
-    def moves(self, *, now: float) -> list[Move]:
-        """What to do now; empty while attempts are in flight and nothing else may start."""
+    def moves(self, *, now: float, most: int | None = None) -> list[Move]:
+        """What to do now; empty while attempts are in flight and nothing else may start.
+
+        Of first attempts `most` are told at once: who cannot begin thousands need not be told of them each time.
+        """
         if self.cancelling:
             return self._moves_to_cancel()
         tasks = self.graph.tasks
-        starts: list[Move] = [first_start(task_id, tries=tasks[task_id].retry.tries) for task_id in self._ready]
+        ready = islice(self._ready, most)
+        starts: list[Move] = [first_start(task_id, tries=tasks[task_id].retry.tries) for task_id in ready]
         if self._pending:
             starts += [next_start(run) for run in self._runs(self._free()) if run.due_at <= now]
         if self._waiting:
@@ -153,6 +158,12 @@ class Progress:
         if (next_due_at := self.next_due_at) is not None:
             return [Wait(next_due_at)]
         return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
+
+    def postpone(self, task_id: str) -> None:
+        """It cannot begin now, and is not to keep others from being told."""
+        if task_id in self._ready:
+            del self._ready[task_id]
+            self._ready[task_id] = None
 
     @property
     def is_waiting(self) -> bool:

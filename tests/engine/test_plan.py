@@ -163,3 +163,14 @@ def test_what_goes_on_elsewhere_is_over_when_it_is_cancelled() -> None:
     assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [Elapse("b")]
     runs[1] = run("b", "failed")
     assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [], "a transaction of ours tells when it has ended"
+
+
+def test_of_thousands_that_are_ready_a_few_are_told_and_those_that_cannot_begin_let_others_go_first() -> None:
+    progress = Progress.of(definition({f"t{n}": [] for n in range(1_000)}), runs=[])
+
+    first = [move.task_id for move in progress.moves(now=0.0, most=2) if isinstance(move, Start)]
+    progress.postpone("t0")
+    second = [move.task_id for move in progress.moves(now=0.0, most=2) if isinstance(move, Start)]
+
+    assert (first, second) == (["t0", "t1"], ["t1", "t2"])
+    assert len(progress.moves(now=0.0)) == 1_000
