@@ -97,11 +97,12 @@ def report_faults(
 ) -> None:
     """The same into `problems`, with own limits of depth and of the characters in strings and keys."""
     if fault := _leaf_fault(value, forbidden):
-        problems.add(path, fault)
+        problems.add(path, fault, hint=_HINTS[fault])
     for container in containers(value, most_depth=most_depth):
         if container.depth > most_depth:
             message = _("is nested deeper than %(most)d levels")
-            problems.add_at(path, keys_of(container.link), message, most=most_depth)
+            hint = _("use fewer levels, or write the inner ones as a string")
+            problems.add_at(path, keys_of(container.link), message, hint=hint, most=most_depth)
         else:
             _check_members(container, problems=problems, path=path, forbidden=forbidden)
 
@@ -111,12 +112,12 @@ def _check_members(container: "Container", *, problems: Problems, path: str, for
     for key in keys:
         if not isinstance(key, str) or forbidden.search(key):
             link = (container.link, key)
-            problems.add_at(path, keys_of(link), _("the key has a character that is not allowed"))
+            problems.add_at(path, keys_of(link), _("the key has a character that is not allowed"), hint=_REMOVE)
     for key, child in _members(container.value):
         if child.__class__ in _NEVER_WRONG or (child.__class__ is str and not forbidden.search(child)):
             continue
         if fault := _leaf_fault(child, forbidden):
-            problems.add_at(path, keys_of((container.link, key)), fault)
+            problems.add_at(path, keys_of((container.link, key)), fault, hint=_HINTS[fault])
 
 
 def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
@@ -126,12 +127,25 @@ def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
     if value is None or isinstance(value, bool | dict | list):
         return ""
     if isinstance(value, str) and forbidden.search(value):
-        return _("has a character that is not allowed (control character or lone surrogate)")
+        return _BAD_CHARACTER
     if isinstance(value, int) and not -_PAST_64_BITS <= value < _PAST_64_BITS:
-        return _("is an integer beyond 64 bits")
+        return _BEYOND_64_BITS
     if isinstance(value, float) and not math.isfinite(value):
-        return _("must be a finite number")
-    return "" if isinstance(value, str | int | float) else _("is not a JSON value")
+        return _NOT_FINITE
+    return "" if isinstance(value, str | int | float) else _NO_JSON
+
+
+_BAD_CHARACTER = _("has a character that is not allowed (control character or lone surrogate)")
+_BEYOND_64_BITS = _("is an integer beyond 64 bits")
+_NOT_FINITE = _("must be a finite number")
+_NO_JSON = _("is not a JSON value")
+_REMOVE = _("remove the character")
+_HINTS = {
+    _BAD_CHARACTER: _REMOVE,
+    _BEYOND_64_BITS: _("write it as a string"),
+    _NOT_FINITE: _("write a number below 1e308, or null"),
+    _NO_JSON: _("use strings, numbers, true, false, null, lists and objects"),
+}
 
 
 # -- walking --

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from dist_task.api import ApiViewSet, Flag
 from dist_task.engine.simulate import SCENARIO_KEYS, read_scenario, simulate
 from dist_task.errors import NotFound
-from dist_task.problems import shown
+from dist_task.problems import InvalidValue, Problem, shown
 
 from . import register
 from .models import Flow
@@ -162,7 +162,8 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
 def change(flow: Flow, *, wanted: dict[str, Any]) -> Flow:
     """PUT: the next version where the definition or the type changed, else the same row, changed."""
     if wanted.get("name", flow.name) != flow.name:
-        raise ValidationError({"name": [gettext("Cannot be changed; post a flow of the new name.")]})
+        hint = gettext("leave it out")
+        raise InvalidValue([Problem("name", gettext("Cannot be changed; post a flow of the new name."), hint)])
     columns = {name: wanted[name] for name in ("description", "is_active") if name in wanted}
     if is_changed(flow, wanted=wanted):
         flow = register.register(

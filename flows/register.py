@@ -46,11 +46,13 @@ def check_words(*, name: str, flow_type: str, create_user: str, description: str
     for column, text in (("name", name), ("flow_type", flow_type), ("create_user", create_user)):
         longest = max_length(column)
         if CONTROL.search(text):
-            problems.add(column, _("Has a line break or another control character."))
+            problems.add(column, _("Has a line break or another control character."), hint=_("remove the character"))
         if len(text) > longest:
-            problems.add(column, _("must have at most %(longest)d characters"), longest=longest)
+            message = _("must have at most %(longest)d characters")
+            problems.add(column, message, hint=_("shorten it"), longest=longest)
     if UNSTORABLE.search(description):
-        problems.add("description", _("has a character that is not allowed (control character or lone surrogate)"))
+        message = _("has a character that is not allowed (control character or lone surrogate)")
+        problems.add("description", message, hint=_("remove the character"))
     if len(problems):
         raise InvalidValue(problems.report())
 

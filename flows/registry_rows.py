@@ -49,7 +49,13 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
     """Raises InvalidDefinition with every problem."""
     learn_connections()
     kinds = {kind: executor.check_config for kind, executor in executors().items()}
-    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys())
+    return FlowDefinition.parse(
+        definition,
+        registry=registered(pinned),
+        kinds=kinds,
+        fixed_keys=_fixed_keys(),
+        examples={kind: getattr(executor, "examples", {}) for kind, executor in executors().items()},
+    )
 
 
 def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:

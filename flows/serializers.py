@@ -13,6 +13,7 @@ from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatu
 from dist_task.wire import Flag, RowSerializer, StrictSerializer, Text
 
 from .definition import MOST_TASKS
+from .hints import EXAMPLES, ROOT, example_of
 from .models import Flow
 
 LONGEST_DESCRIPTION = 10_000
@@ -34,6 +35,10 @@ class Definition(serializers.Field):
     """JSON text, or the object itself."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": _("Must be a JSON string or a JSON object.")}
+
+    @property
+    def hint(self) -> str:
+        return example_of(ROOT, EXAMPLES)
 
     def to_internal_value(self, data: Any) -> str | dict[str, Any]:
         if not isinstance(data, str | dict):
@@ -105,7 +110,7 @@ class FlowToCheck(StrictSerializer):
 class ProblemEntry(serializers.Serializer):
     path = serializers.CharField()
     message = serializers.CharField()
-    hint = serializers.CharField(help_text="What may have been meant; empty where nobody can guess.")
+    hint = serializers.CharField(help_text="What to write instead: the word that was meant, or an example.")
 
 
 class CheckedFlow(serializers.Serializer):

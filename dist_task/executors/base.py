@@ -116,6 +116,8 @@ class Executor(Protocol):
     template may stand there. In a `url` one may stand in path and query. `reachable`, where a class has it: what
     templates of other tasks look at, made of an output.
 
+    `examples`, where a class says it: an example of each key of its config, for the hints of refusals.
+
     `check_connection`, where a class has it, makes its kind one that connections can be registered for: like
     `check_config`, for the configuration of a connection (see `connections`).
     """
@@ -123,7 +125,10 @@ class Executor(Protocol):
     kind: ClassVar[str]
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
-        """One sentence per problem, when a flow is posted; empty when the configuration is sound."""
+        """One sentence per problem, when a flow is posted; empty when the configuration is sound.
+
+        A sentence may be a `dist_task.problems.Fault`, which says which key it is about.
+        """
 
     def target(self, config: Mapping[str, Any]) -> str:
         """What the cap per target counts: a host, a connection's name; empty when nothing outside is called."""

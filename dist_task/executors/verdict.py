@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
@@ -18,7 +19,7 @@ from django.utils.translation import gettext as _
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.payload import for_log, loads_untrusted, redact
-from dist_task.problems import InvalidValue, Problems
+from dist_task.problems import Fault, InvalidValue, Problems, faults
 from dist_task.redaction import REDACTOR
 from dist_task.states import WaitsFor
 from flows.expressions import Expression, ExpressionFailed, as_condition, read
@@ -30,6 +31,16 @@ from .connection import Answer
 
 KEYS = frozenset({"result_protocol", "ok_when", "error_code", "ongoing_within", "callback", "callback_within"})
 """Of a config: what the author says about answers. No template may stand there."""
+EXAMPLES: Mapping[str, Any] = MappingProxyType(
+    {
+        "result_protocol": "envelope",
+        "ok_when": "body.state = 'done'",
+        "error_code": "body.reason",
+        "ongoing_within": 3600,
+        "callback": True,
+        "callback_within": 3600,
+    }
+)
 PROTOCOLS = frozenset({"dtm", "envelope"})
 KEPT_HEADERS = tuple((name, name.lower().encode()) for name in ("Content-Type", "Location", "ETag", "X-Request-Id"))
 ACCEPTED = 202
@@ -259,19 +270,21 @@ def retry_after(answer: Answer) -> float:
 def verdict_problems(config: Mapping[str, Any], *, protocols: frozenset[str] = PROTOCOLS) -> list[str]:
     if config.keys().isdisjoint(KEYS):
         return []
-    problems = []
+    problems: list[str] = []
     protocol = config.get("result_protocol")
     if "result_protocol" in config and (not isinstance(protocol, str) or protocol not in protocols):
-        problems.append(_("result_protocol must be one of %(protocols)s") % {"protocols": ", ".join(sorted(protocols))})
+        sentence = _("result_protocol must be one of %(protocols)s") % {"protocols": ", ".join(sorted(protocols))}
+        problems.append(Fault(sentence, key="result_protocol"))
     if "ok_when" in config:
-        problems += _expression_problems(config["ok_when"])
+        problems += faults("ok_when", _expression_problems(config["ok_when"]))
     path = config.get("error_code", "status")
     if not isinstance(path, str) or len(path) > LONGEST_PATH or not _PATH.fullmatch(path):
-        problems.append(_("error_code must be a path that begins with body, headers or status, like body.code"))
+        sentence = _("error_code must be a path that begins with body, headers or status, like body.code")
+        problems.append(Fault(sentence, key="error_code"))
     for key in ("ongoing_within", "callback_within"):
         if not is_seconds(config.get(key, 1)):
             message = _("%(key)s must be a number of seconds up to %(most)d")
-            problems.append(message % {"key": key, "most": MOST_ONGOING_SECONDS})
+            problems.append(Fault(message % {"key": key, "most": MOST_ONGOING_SECONDS}, key=key))
     return problems + callback_problems(config) + _clashes(config)
 
 
@@ -283,9 +296,10 @@ def _clashes(config: Mapping[str, Any]) -> list[str]:
     """Each of these alone says what an answer means: beside another one it would mean nothing."""
     for one, other in (("ok_when", "result_protocol"), ("ok_when", "retry_on_4xx")):
         if one in config and other in config:
-            return [_("give %(one)s or %(other)s, not both") % {"one": one, "other": other}]
+            return [Fault(_("give %(one)s or %(other)s, not both") % {"one": one, "other": other}, key=other)]
     if config.get("result_protocol") == "dtm" and "retry_on_4xx" in config:
-        return [_("give %(one)s or %(other)s, not both") % {"one": "result_protocol dtm", "other": "retry_on_4xx"}]
+        both = {"one": "result_protocol dtm", "other": "retry_on_4xx"}
+        return [Fault(_("give %(one)s or %(other)s, not both") % both, key="retry_on_4xx")]
     return []
 
 
