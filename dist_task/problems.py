@@ -31,13 +31,17 @@ class Problem:
 
 
 class Fault(str):
-    """A sentence about a configuration that knows which of its keys is wrong; "" where none is more so than others."""
+    """A sentence about a configuration that knows which of its keys is wrong; "" where none is more so than others.
+
+    `hint`: what to write instead, where it is more than an example of the key.
+    """
 
     key: str
+    hint: str
 
-    def __new__(cls, sentence: str, *, key: str) -> Fault:
+    def __new__(cls, sentence: str, *, key: str, hint: str = "") -> Fault:
         fault = super().__new__(cls, sentence)
-        fault.key = key
+        fault.key, fault.hint = key, hint
         return fault
 
 

@@ -26,6 +26,7 @@ from . import register
 from .models import Flow
 from .serializers import (
     BriefFlow,
+    ChangedFlow,
     CheckedFlow,
     CreatedFlow,
     DeletedFlow,
@@ -87,7 +88,7 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
     @extend_schema(summary="Register a flow, or its next version", request=NewFlow, responses=CreatedFlow)
     def create(self, request: Request) -> Response:
         flow = register.register(**self.valid(NewFlow))
-        return Response(CreatedFlow(flow).data)
+        return Response(CreatedFlow(flow, context={"warnings": register.warnings_about(flow)}).data)
 
     @extend_schema(
         summary="Show a flow",
@@ -111,11 +112,11 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
         summary="Change a flow",
         description="A changed definition or type makes the next version, and answers that one.",
         request=FlowChange,
-        responses=FullFlow,
+        responses=ChangedFlow,
     )
     def update(self, request: Request, pk: str) -> Response:
-        flow = find_flow(pk)
-        return Response(FullFlow(change(flow, wanted=self.valid(FlowChange))).data)
+        flow = change(find_flow(pk), wanted=self.valid(FlowChange))
+        return Response(ChangedFlow(flow, context={"warnings": register.warnings_about(flow)}).data)
 
     @extend_schema(summary="Deactivate and hide a flow", request=None, responses={200: DeletedFlow})
     def destroy(self, request: Request, pk: str) -> Response:
@@ -125,14 +126,13 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
 
     @extend_schema(
         summary="Check a definition, and change nothing",
-        description="Answers 200 whether the definition is valid or not, with all its problems.",
+        description="Answers 200 whether the definition is valid or not, with all its problems, else with warnings.",
         request=FlowToCheck,
         responses=CheckedFlow,
     )
     @action(detail=False, methods=["post"])
     def validate(self, request: Request) -> Response:
-        problems = register.find_problems(self.valid(FlowToCheck)["definition"])
-        return Response(CheckedFlow({"valid": not problems, "problems": problems}).data)
+        return Response(CheckedFlow(register.examine(self.valid(FlowToCheck)["definition"])).data)
 
     @extend_schema(
         summary="Tell how a transaction would go, and run nothing",

@@ -73,9 +73,10 @@ def report_config(
     else:
         otherwise = gettext("leave it out, or write what the task type %(type)s takes") % {"type": kind}
     for sentence in sentences:
-        key = sentence.key if isinstance(sentence, Fault) else ""
+        key, told = (sentence.key, sentence.hint) if isinstance(sentence, Fault) else ("", "")
         meant = Meant(key, examples) if key and key not in examples else None
-        problems.add_at(path, (key,) if key else (), sentence, meant=meant, hint=example_of(key, examples) or otherwise)
+        hint = told or example_of(key, examples) or otherwise
+        problems.add_at(path, (key,) if key else (), sentence, meant=meant, hint=hint)
 
 
 def _hint_for(path: str) -> str:

@@ -118,6 +118,9 @@ class Executor(Protocol):
 
     `examples`, where a class says it: an example of each key of its config, for the hints of refusals.
 
+    `changes_nothing`, where a class has it: whether a call of this config only reads, so that there is never anything
+    to undo. `advise`, where a class has it: like `check_config`, what may be written and should not be.
+
     `check_connection`, where a class has it, makes its kind one that connections can be registered for: like
     `check_config`, for the configuration of a connection (see `connections`).
     """

@@ -155,6 +155,17 @@ def task_problems(config: Mapping[str, Any]) -> list[str]:
     return header_clashes(config.get("headers", {}), connection=connection)
 
 
+def connection_advice(name: object, *, key: str, kind: str) -> list[str]:
+    """Of a task that goes through this connection, which it names under `key`; `name` is None where it names none."""
+    connection = CONNECTIONS.get(name, kind=kind) if isinstance(name, str) else None
+    tls = connection.config.get("tls") if connection is not None else None
+    if not isinstance(tls, Mapping) or tls.get("verify", True):
+        return []
+    message = _("the connection %(name)s does not check who answers (tls.verify is false): anybody in between may")
+    hint = _("give the connection the authority of its service as tls.ca")
+    return [Fault(message % {"name": name}, key=key, hint=hint)]
+
+
 def allows_method(connection: Connection, method: object) -> bool:
     """Of http one of a list, of rpc one that matches a pattern; without a list every one."""
     patterns = connection.config.get("methods")

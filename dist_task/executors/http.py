@@ -15,7 +15,7 @@ from dist_task.problems import Fault, faults
 from .base import Ongoing, Result, TaskCall
 from .callback import is_offered
 from .checks import METHODS, METHODS_WITH_BODY, header_problems, unknown_keys, url_problems
-from .endpoint import ENDPOINTS, endpoint_problems, task_problems
+from .endpoint import ENDPOINTS, connection_advice, endpoint_problems, task_problems
 from .outbound import OUTBOUND
 from .outgoing import Outgoing, constant_headers, logged_request, names_secrets, with_query
 from .verdict import EXAMPLES as ANSWER_EXAMPLES
@@ -53,6 +53,12 @@ class HttpExecutor:
         if not isinstance(config.get("retry_on_4xx", False), bool):
             problems.append(Fault(_("retry_on_4xx must be true or false"), key="retry_on_4xx"))
         return problems + verdict_problems(config)
+
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return bool(config.get("method") == "GET")
+
+    def advise(self, config: Mapping[str, Any]) -> list[str]:
+        return connection_advice(config.get("connection"), key="connection", kind=self.kind)
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
         return endpoint_problems(config, kind=self.kind)

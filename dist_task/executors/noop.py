@@ -20,6 +20,9 @@ class NoopExecutor:
         message = _("a noop task has no configuration; remove %(key)s")
         return [Fault(message % {"key": key}, key=key) for key in config]
 
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return True
+
     def target(self, config: Mapping[str, Any]) -> str:
         return ""
 

@@ -17,7 +17,7 @@ from .callback import is_offered
 from .checks import header_problems, unknown_keys, url_problems
 from .connection import Answer
 from .connections import CONNECTIONS, Connection
-from .endpoint import ENDPOINTS, allows_method, endpoint_problems, header_clashes
+from .endpoint import ENDPOINTS, allows_method, connection_advice, endpoint_problems, header_clashes
 from .http import judged
 from .outbound import OUTBOUND
 from .outgoing import Outgoing, constant_headers, logged_request, names_secrets
@@ -59,6 +59,10 @@ class RpcExecutor:
             problems.append(Fault(_("method is required and must be a string"), key="method"))
         problems += faults("headers", header_problems(config.get("headers", {})))
         return problems + verdict_problems(config, protocols=PROTOCOLS)
+
+    def advise(self, config: Mapping[str, Any]) -> list[str]:
+        name = config["service"] if _registered(config.get("service")) is not None else None
+        return connection_advice(name, key="service", kind=self.kind)
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
         return endpoint_problems(config, kind=self.kind)

@@ -37,6 +37,9 @@ class WaitExecutor:
             return faults(key, [str(error)])
         return []
 
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return True
+
     def target(self, config: Mapping[str, Any]) -> str:
         return ""
 

@@ -24,7 +24,7 @@ SOUND = {"on_failure": "compensate", "tasks": TASKS}
 def test_a_valid_definition_is_told_so_and_nothing_is_registered(api: Api, definition: Any) -> None:
     answer = api.post(VALIDATE, {"definition": definition})
 
-    assert (answer.status, answer.data) == (200, {"valid": True, "problems": []})
+    assert (answer.status, answer.data) == (200, {"valid": True, "problems": [], "warnings": []})
     assert not Flow.objects.exists()
 
 
