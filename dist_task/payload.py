@@ -8,7 +8,8 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from django.utils.translation import gettext_noop as _
@@ -34,6 +35,11 @@ def dumps(value: Any) -> str:
     the strings "NaN", "Infinity", "-Infinity", integers of over 1,000 digits by a string (hexadecimal), what
     lies deeper than MOST_DEPTH by a marker, keys and objects of other types by their text.
     """
+    return dumps_and_changes(value)[0]
+
+
+def dumps_and_changes(value: Any) -> tuple[str, str]:
+    """The same text, and what had to be replaced in it, in words; "" where nothing had to."""
     try:
         text = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -41,7 +47,7 @@ def dumps(value: Any) -> str:
     # orjson writes NaN as null, and \0 as an escape that jsonb refuses; few openings cannot be too deep.
     if b"null" in text or b"\\u0000" in text or text.count(b"[") + text.count(b"{") > MOST_DEPTH:
         return _dump_sanitised(value)
-    return text.decode()
+    return text.decode(), ""
 
 
 def body_of(value: Any) -> bytes:
@@ -203,37 +209,52 @@ def _members(container: Any) -> Iterator[tuple[Any, Any]]:
 # -- sanitising --
 
 
-def _dump_sanitised(value: Any) -> str:
-    clean = _sanitise(value, depth=1, parents=frozenset())
+Noted = TypeVar("Noted")
+CHANGED_TEXT = "characters that cannot be stored (NUL, lone surrogates) became U+FFFD"
+CHANGED_NUMBER = "numbers that cannot be stored became text"
+CHANGED_DEPTH = f"what lies deeper than {MOST_DEPTH} levels, or contains itself, was cut"
+
+
+def _dump_sanitised(value: Any) -> tuple[str, str]:
+    changes: dict[str, None] = {}
+    clean = _sanitise(value, depth=1, parents=frozenset(), changes=changes)
     try:
-        return orjson.dumps(clean).decode()
+        text = orjson.dumps(clean).decode()
     except (TypeError, ValueError):  # integers beyond 64 bits: slower, but exact
-        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text, "; ".join(changes)
 
 
-def _sanitise(value: Any, *, depth: int, parents: frozenset[int]) -> Any:
+def _sanitise(value: Any, *, depth: int, parents: frozenset[int], changes: dict[str, None]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _storable(value)
+        return _noted(_storable(value), value, changes=changes, change=CHANGED_TEXT)
     if isinstance(value, int):
-        return int(value) if value.bit_length() <= _LARGEST_BITS else hex(value)
+        whole = int(value) if value.bit_length() <= _LARGEST_BITS else hex(value)
+        return _noted(whole, value, changes=changes, change=CHANGED_NUMBER)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else _name_of(value)
+        number = float(value) if math.isfinite(value) else _name_of(value)
+        return _noted(number, value, changes=changes, change=CHANGED_NUMBER)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _sanitise_container(value, depth=depth, parents=parents)
+        return _sanitise_container(value, depth=depth, parents=parents, changes=changes)
     return _text_of(value)
 
 
-def _sanitise_container(value: Any, *, depth: int, parents: frozenset[int]) -> Any:
-    if depth > MOST_DEPTH:
-        return CUT_DEPTH
-    if id(value) in parents:
-        return CIRCULAR
-    inner = parents | {id(value)}
+def _sanitise_container(value: Any, *, depth: int, parents: frozenset[int], changes: dict[str, None]) -> Any:
+    if depth > MOST_DEPTH or id(value) in parents:
+        changes[CHANGED_DEPTH] = None
+        return CUT_DEPTH if depth > MOST_DEPTH else CIRCULAR
+    inner = partial(_sanitise, depth=depth + 1, parents=parents | {id(value)}, changes=changes)
     if isinstance(value, Mapping):
-        return {_key(key): _sanitise(child, depth=depth + 1, parents=inner) for key, child in value.items()}
-    return [_sanitise(child, depth=depth + 1, parents=inner) for child in value]
+        return {_key(key, changes=changes): inner(child) for key, child in value.items()}
+    return [inner(child) for child in value]
+
+
+def _noted(clean: Noted, value: object, *, changes: dict[str, None], change: str) -> Noted:
+    if clean != value:
+        changes[change] = None
+    return clean
 
 
 def _storable(text: str) -> str:
@@ -246,10 +267,10 @@ def _name_of(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _key(key: Any) -> str:
+def _key(key: Any, *, changes: dict[str, None]) -> str:
     if isinstance(key, str):
-        return _storable(key)
-    clean = _sanitise(key, depth=MOST_DEPTH + 1, parents=frozenset())
+        return _noted(_storable(key), key, changes=changes, change=CHANGED_TEXT)
+    clean = _sanitise(key, depth=MOST_DEPTH + 1, parents=frozenset(), changes=changes)
     return clean if isinstance(clean, str) else json.dumps(clean)
 
 

@@ -49,6 +49,7 @@ def ended(
             event=LogEvent.SUCCEEDED,
             op=op,
             output=outcome.output,
+            note=result.note if isinstance(result, Result) else "",
             request=request,
             response=response,
         )
@@ -76,6 +77,7 @@ def _redacted(result: Ending) -> Ending:
             output=redact(result.output),
             request=redact(result.request),
             response=redact(result.response),
+            note=redact(result.note),
         )
     if isinstance(result, Ongoing):
         return replace(result, request=redact(result.request), response=redact(result.response))

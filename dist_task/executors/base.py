@@ -80,11 +80,15 @@ def name_based_uuid(namespace: uuid.UUID, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A definite success. `request` and `response` go to the log and are masked and capped already."""
+    """A definite success. `request` and `response` go to the log and are masked and capped already.
+
+    `note`: what an operator finds in the log beside the success, such as that its output is not all that came.
+    """
 
     output: Any = None
     request: dict[str, Any] | None = field(default=None)
     response: dict[str, Any] | None = field(default=None)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

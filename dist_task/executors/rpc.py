@@ -144,7 +144,7 @@ def _result(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any
             document = document_of(answer, body=body)
             raise _failure(error, found=found, code=business_code(config.get("error_code"), document=document))
         body = body.get("result", body)
-    return Result(output=body, request=found.request, response=found.response)
+    return Result(output=body, request=found.request, response=found.response, note=found.note)
 
 
 def _failure(error: Any, *, found: Result, code: str) -> ExecutionError:

@@ -67,6 +67,7 @@ class Heard(NamedTuple):
     output: dict[str, Any]
     request: dict[str, Any]
     response: dict[str, Any]
+    note: str = ""
 
     @property
     def status(self) -> int:
@@ -89,28 +90,28 @@ def document_of(answer: Answer, *, body: Any) -> dict[str, Any]:
 
 def verdict(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any]) -> Result | Ongoing | ExecutionError:
     """Never raises. `output` of a result is `{status, headers, body}`; with an envelope its `data`, too."""
-    body = parsed_body(answer)
+    body, note = parsed_body(answer)
     headers = {name: answer.header(key) for name, key in KEPT_HEADERS if key in answer.headers}
     if REDACTOR.is_needed:  # before anything is cut
         body, headers = redact(body), redact(headers)
     output = {"status": answer.status, "headers": headers, "body": body}
     response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
     if 200 <= answer.status < 300 and config.keys().isdisjoint(_DECIDING):  # nearly all
-        return Result(output=output, request=request, response=response)
-    return _judged(Heard(answer, output, request, response), config=config)
+        return Result(output=output, request=request, response=response, note=note)
+    return _judged(Heard(answer, output, request, response, note), config=config)
 
 
-def parsed_body(answer: Answer) -> Any:
-    """JSON where it is JSON, else the text."""
+def parsed_body(answer: Answer) -> tuple[Any, str]:
+    """JSON where it is JSON, else the text; and a note where it says that it is JSON, and cannot be read as such."""
     if not answer.body:
-        return None
-    kind = answer.header(b"content-type")
+        return None, ""
+    kind, note = answer.header(b"content-type"), ""
     if kind is None or "json" in kind:
         try:
-            return loads_untrusted(answer.body)
-        except ValueError:
-            pass
-    return answer.body.decode("utf-8", errors="replace")
+            return loads_untrusted(answer.body), ""
+        except ValueError as error:
+            note = f"the body could not be read as JSON, and was kept as text: {error}"[:300] if kind else ""
+    return answer.body.decode("utf-8", errors="replace"), note
 
 
 def _judged(heard: Heard, *, config: Mapping[str, Any]) -> Result | Ongoing | ExecutionError:
@@ -182,7 +183,7 @@ def _by_expression(heard: Heard, *, config: Mapping[str, Any]) -> Result | Execu
 
 
 def _success(heard: Heard) -> Result:
-    return Result(output=heard.output, request=heard.request, response=heard.response)
+    return Result(output=heard.output, request=heard.request, response=heard.response, note=heard.note)
 
 
 def _failure(
