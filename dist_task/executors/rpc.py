@@ -24,7 +24,7 @@ from .outgoing import Outgoing, constant_headers, logged_request, names_secrets
 from .secrets import OPENING
 from .verdict import EXAMPLES as ANSWER_EXAMPLES
 from .verdict import KEYS as ANSWER_KEYS
-from .verdict import business_code, document_of, verdict, verdict_problems
+from .verdict import business_code, document_of, unjudged, verdict, verdict_problems
 
 KEYS = frozenset({"service", "method", "headers"}) | ANSWER_KEYS
 PROTOCOLS = frozenset({"dtm"})  # an envelope would be another protocol than that of results and errors
@@ -138,6 +138,8 @@ def _result(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any
     found = judged(verdict(answer, config=config, request=request))
     if isinstance(found, Ongoing):
         return found
+    if answer.is_cut:  # it may hold an error
+        raise unjudged(request=request, response=found.response)
     body = found.output["body"]
     if isinstance(body, dict):
         if (error := body.get("error")) is not None and "ok_when" not in config:

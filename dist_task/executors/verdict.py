@@ -25,6 +25,7 @@ from dist_task.states import WaitsFor
 from flows.expressions import Expression, ExpressionFailed, as_condition, read
 from flows.templates import Scope
 
+from . import failures
 from .base import Ongoing, Result
 from .callback import callback_problems, is_offered
 from .connection import Answer
@@ -90,7 +91,7 @@ def document_of(answer: Answer, *, body: Any) -> dict[str, Any]:
 
 def verdict(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any]) -> Result | Ongoing | ExecutionError:
     """Never raises. `output` of a result is `{status, headers, body}`; with an envelope its `data`, too."""
-    body, note = parsed_body(answer)
+    body, note = parsed_body(answer) if not answer.is_cut else _in_place_of_body()
     headers = {name: answer.header(key) for name, key in KEPT_HEADERS if key in answer.headers}
     if REDACTOR.is_needed:  # before anything is cut
         body, headers = redact(body), redact(headers)
@@ -98,7 +99,21 @@ def verdict(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any
     response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
     if 200 <= answer.status < 300 and config.keys().isdisjoint(_DECIDING):  # nearly all
         return Result(output=output, request=request, response=response, note=note)
+    if answer.is_cut:
+        return unjudged(request=request, response=response)
     return _judged(Heard(answer, output, request, response, note), config=config)
+
+
+def _in_place_of_body() -> tuple[str, str]:
+    limit = conf.MAX_RESPONSE_BYTES
+    return f"[cut: larger than {limit} bytes]", f"the body is larger than {limit} bytes, and was not kept"
+
+
+def unjudged(*, request: dict[str, Any], response: dict[str, Any] | None) -> ExecutionError:
+    """What became of the work is said in a body that is not here: a person has to look at it."""
+    error = failures.too_large(conf.MAX_RESPONSE_BYTES)
+    error.request, error.response = request, response
+    return error
 
 
 def parsed_body(answer: Answer) -> tuple[Any, str]:

@@ -38,6 +38,7 @@ def note_of(instance_id: str) -> str:
         (DEEP, "", None, "deeper than 200 levels"),
         (DEEPER, "", DEEPER.decode(), "could not be read as JSON, and was kept as text"),
         (b'{"x": 1', "", '{"x": 1', "could not be read as JSON, and was kept as text"),
+        (b'"%s"' % (b"x" * 10_000_000), "", "[cut: larger than 1048576 bytes]", "is larger than 1048576 bytes"),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -55,6 +56,16 @@ def test_it_is_stored_with_a_note_and_the_task_is_not_run_again(
     assert service.calls_of("/next")[0].body["n"]["body"] == body
     assert note in note_of(txn.instance_id)
     assert not ExceptionRecord.objects.exists()
+
+
+def test_of_an_rpc_that_gives_too_much_nobody_knows_whether_it_was_done(worker: WorkerThread, service: Service) -> None:
+    service.answer("/rpc", Answer(raw=b'{"result": "%s"}' % (b"x" * 10_000_000)))
+    task = {"id": "odd", "type": "rpc", "config": {"service": service.netloc, "method": "m"}, "retry": AUTO}
+
+    txn = finished(begin(make_flow(task)))
+
+    record = ExceptionRecord.objects.get(transaction=txn)
+    assert (record.error_code, record.outcome, len(service.calls)) == ("RESPONSE_TOO_LARGE", "unknown", 1)
 
 
 @pytest.mark.parametrize("raw", [b'{"x": null, "y": [1.5, "\xc3\xa9"]}', b"[" * 150 + b"]" * 150, b"", b'"\\\\u0000"'])
