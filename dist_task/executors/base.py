@@ -91,6 +91,12 @@ class Result:
     note: str = ""
 
 
+def noted(note: str, *, changes: str) -> str:
+    """A result's note, and what was changed in its output so that it could be stored ("" for nothing)."""
+    stored = f"the output could not be stored as it came: {changes}" if changes else ""
+    return "; ".join(filter(None, (note, stored)))
+
+
 @dataclass(frozen=True, slots=True)
 class Ongoing:
     """The work goes on without the worker. `waits_for` is a WaitsFor: what ends the wait, in `seconds` at the latest.

@@ -12,7 +12,7 @@ import pytest
 from flows.definition import MOST_TASKS, FlowDefinition
 
 WIDE_SECONDS = 30.0
-"""Over twenty times what it takes, for a machine that is busy: what grows with the square of the tasks takes minutes."""
+"""Over twenty times what it takes, for a busy machine: what grows with the square of the tasks takes minutes."""
 LAYER = 100
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from dist_task import failpoints
+from dist_task.executors.base import noted
 from dist_task.payload import dumps, dumps_and_changes
 from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
 
@@ -283,8 +284,7 @@ def _noted_output(ended: Ended) -> tuple[Any, str]:
     if ended.output is None:
         return None, ended.note
     text, changes = dumps_and_changes(ended.output)
-    stored = f"the output could not be stored as it came: {changes}" if changes else ""
-    return orjson.Fragment(text), "; ".join(filter(None, (ended.note, stored)))
+    return orjson.Fragment(text), noted(ended.note, changes=changes)
 
 
 def _fragment(value: Any) -> Any:
