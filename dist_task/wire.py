@@ -66,6 +66,16 @@ def check_charset(media_type: str) -> None:
         raise UnsupportedMediaType(shown(media_type))
 
 
+class TooDeep(ParseError):
+    """A body of which not even the place can be said: a problem of the whole, with its hint."""
+
+    def __init__(self) -> None:
+        message = gettext("The body is nested too deeply.")
+        super().__init__(message)
+        hint = gettext("use fewer levels, or write the inner ones as a string")
+        self.data = {"errors": [{"field": "body", "message": message, "hint": hint}]}
+
+
 def read_json(data: bytes) -> Any:
     try:
         return json.loads(data.decode(), parse_int=read_integer)
@@ -76,7 +86,7 @@ def read_json(data: bytes) -> Any:
         place = {"line": error.lineno, "column": error.colno, "reason": error.msg}
         raise ParseError(message % place) from None
     except RecursionError:
-        raise ParseError(gettext("The body is nested too deeply.")) from None
+        raise TooDeep from None
 
 
 def read_integer(digits: str) -> int:

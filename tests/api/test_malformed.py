@@ -106,6 +106,13 @@ def test_a_missing_field_is_named_with_a_hint(api: Api, key: str) -> None:
     assert fault_of(answer, path=key) == ""
 
 
+def test_what_is_nested_beyond_reading_is_named_as_a_whole(api: Api) -> None:
+    deep = f'{{"tasks": {"[" * 2_000}{"]" * 2_000}}}'
+
+    assert fault_of(api.post("/api/v1/flows", body(deep)), path="body") == ""
+    assert fault_of(api.post("/api/v1/flows", body(json.dumps(deep))), path="definition") == ""
+
+
 def test_put_cannot_rename_and_says_what_to_do(api: Api, flow: Flow) -> None:
     assert fault_of(api.put(f"/api/v1/flows/{flow.pk}", {"name": "other"}), path="name") == ""
 
