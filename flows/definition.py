@@ -13,14 +13,17 @@ from django.utils.translation import gettext_noop as _
 from dist_task.payload import CONTROL, UNSTORABLE, report_faults
 from dist_task.problems import InvalidValue, Problem, Problems
 from flows.graph import Ancestry, dependents_of, find_cycle, topological_order
+from flows.hints import with_hints
 from flows.params_schema import ParamsSchema
 from flows.reader import Reader
 from flows.source import ROOT, read_object, write_text
 from flows.tasks import (
     LONGEST_DESCRIPTION,
     LONGEST_NAME,
+    NO_EXAMPLES,
     NO_KEYS,
     SUBFLOW,
+    Examples,
     FixedKeys,
     Kinds,
     Known,
@@ -61,7 +64,13 @@ class FlowDefinition:
 
     @classmethod
     def parse(
-        cls, data: str | bytes | dict[str, Any], *, registry: Registry, kinds: Kinds, fixed_keys: FixedKeys = NO_KEYS
+        cls,
+        data: str | bytes | dict[str, Any],
+        *,
+        registry: Registry,
+        kinds: Kinds,
+        fixed_keys: FixedKeys = NO_KEYS,
+        examples: Examples = NO_EXAMPLES,
     ) -> Self:
         """The definition, or InvalidDefinition with every problem. The caller caps the size of the text."""
         problems = Problems(root=ROOT)
@@ -76,10 +85,10 @@ class FlowDefinition:
             dependents = dependents_of(depends_on)
             order = topological_order(depends_on, dependents=dependents)
             _report_cycle(find_cycle(depends_on, order=order), block=block)
-            known = Known(registry, kinds, fixed_keys, depends_on, Ancestry(depends_on, order=order), {})
+            known = Known(registry, kinds, fixed_keys, examples, depends_on, Ancestry(depends_on, order=order), {})
             tasks = read_tasks(sketches, known=known, problems=problems)
         if len(problems):
-            raise InvalidDefinition(problems.report())
+            raise InvalidDefinition(with_hints(problems.report()))
         return cls(
             name=name,
             description=description,
@@ -111,7 +120,7 @@ def to_text(data: dict[str, Any]) -> str:
         problems.add(ROOT, _("is nested too deeply"))
     except (TypeError, ValueError):
         problems.add(ROOT, _("is not JSON"))
-    raise InvalidDefinition(problems.report())
+    raise InvalidDefinition(with_hints(problems.report()))
 
 
 def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
@@ -119,7 +128,7 @@ def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
     tasks = value.get("tasks")
     if isinstance(tasks, list) and len(tasks) > MOST_TASKS:
         message = _("has %(count)d tasks; a flow may have %(most)d")
-        problems.add("tasks", message, count=len(tasks), most=MOST_TASKS)
+        problems.add("tasks", message, hint=_("split it into several flows"), count=len(tasks), most=MOST_TASKS)
         return False
     prose = {"description": value.get("description", "")}
     rest = {key: child for key, child in value.items() if key != "description"}
@@ -149,4 +158,5 @@ def _report_cycle(cycle: tuple[str, ...], *, block: Reader) -> None:
         return
     names = cycle if len(cycle) <= SHOWN_OF_CYCLE else (*cycle[: SHOWN_OF_CYCLE - 2], "…", cycle[-1])
     message = _("the tasks depend on each other in a circle: %(cycle)s")
-    block.refuse("tasks", message, cycle=" -> ".join(names))
+    hint = _("leave one of them out of depends_on")
+    block.refuse("tasks", message, hint=hint, cycle=" -> ".join(names))

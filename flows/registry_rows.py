@@ -9,7 +9,8 @@ from typing import Any
 from django.utils.translation import gettext
 
 from dist_task.executors.base import executors
-from dist_task.problems import shown
+from dist_task.payload import UNSTORABLE
+from dist_task.problems import Fault, shown
 
 from .connection_rows import learn_connections
 from .definition import FlowDefinition
@@ -55,7 +56,13 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
     kinds = {kind: executor.check_config for kind, executor in executors().items()}
     if SUBFLOW in kinds:
         kinds[SUBFLOW] = partial(_subflow_problems, check=kinds[SUBFLOW])
-    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys())
+    return FlowDefinition.parse(
+        definition,
+        registry=registered(pinned),
+        kinds=kinds,
+        fixed_keys=_fixed_keys(),
+        examples={kind: getattr(executor, "examples", {}) for kind, executor in executors().items()},
+    )
 
 
 def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:
@@ -70,9 +77,10 @@ def _subflow_problems(config: Mapping[str, Any], *, check: Callable[[Mapping[str
         return problems
     (key, value) = next(iter(config.items()))
     named = {"pk": value} if key == "flow_id" else {"name": value}
-    if Flow.objects.visible().filter(is_active=True, **named).exists():
+    if not UNSTORABLE.search(value) and Flow.objects.visible().filter(is_active=True, **named).exists():
         return []
-    return [gettext("there is no active flow %(flow)s: register it first") % {"flow": shown(value)}]
+    message = gettext("there is no active flow %(flow)s") % {"flow": shown(value)}
+    return [Fault(message, key=key, hint=gettext("register it before the flow that starts it"))]
 
 
 def _fixed_keys() -> dict[str, frozenset[str]]:

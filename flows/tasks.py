@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext_noop as _
 
 from dist_task.executors.secrets import Place, places
-from dist_task.problems import Meant, Problem, Problems, child_path, shown
+from dist_task.problems import Meant, Problems, child_path, shown
 from flows import expressions
 from flows.expressions import FLOW_ROOTS, MOST_ITEMS, Expression
 from flows.fields import Field
 from flows.graph import Ancestry
+from flows.hints import report_config
 from flows.reader import Reader
 from flows.registry import RegisteredTask
 from flows.retry import RetryPolicy
@@ -60,6 +61,7 @@ SUBFLOW = "subflow"
 NO_TASK = _("there is no task %(id)s")
 NO_TEMPLATE = Template({})
 NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
+NO_EXAMPLES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # The type that a config gives away, where neither the task nor the registry names one.
 TYPE_OF_KEYS = (
     ("rpc", ("service", "method")),
@@ -74,6 +76,8 @@ Kinds = Mapping[str, Callable[[Mapping[str, Any]], list[str]]]
 """Task type to what checks a config of it."""
 FixedKeys = Mapping[str, Collection[str]]
 """Task type to the keys of its config that choose where a call goes: no data of a transaction may stand there."""
+Examples = Mapping[str, Mapping[str, Any]]
+"""Task type to an example of each key of its config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class Known:
     registry: Registry
     kinds: Kinds
     fixed_keys: FixedKeys
+    examples: Examples
     ids: Collection[str]
     ancestry: Ancestry
     aliases: Mapping[str, str]
@@ -170,7 +175,7 @@ def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
         block.refuse("id", _("must be 1 to 64 letters, digits, _ or -, and not begin with -"))
     elif task_id in ids:
         message = _("%(id)s is the id of tasks[%(first)d] too")
-        block.refuse("id", message, id=task_id, first=ids[task_id])
+        block.refuse("id", message, hint=_("give each task an id of its own"), id=task_id, first=ids[task_id])
     else:
         ids[task_id] = index
         return task_id
@@ -234,7 +239,8 @@ def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str
     kind = _read_type(block, entry=entry, config=config, known=known, default=default_type)
     path = child_path(block.path, "config")
     if check := known.kinds.get(kind):
-        block.problems.extend(Problem(path, sentence) for sentence in check(config))
+        examples = known.examples.get(kind, {})
+        report_config(check(config), kind=kind, path=path, problems=block.problems, examples=examples)
     fixed_keys = known.fixed_keys.get(kind, ())
     template = read_config(config, path=path, problems=block.problems, scope=scope, fixed_keys=fixed_keys)
     return _Called(task_name, entry, kind, config, template)
@@ -243,7 +249,8 @@ def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str
 def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     """The parameters that the task says itself; None where it is given those of the transaction."""
     if "input_from" in block.data and "input" in block.data:
-        block.refuse("input_from", _("is another way to say input: only one of them may be given"))
+        message = _("is another way to say input: only one of them may be given")
+        block.refuse("input_from", message, hint=_("leave it out"))
     if "input" in block.data:
         value, key = dict(block.member("input")), "input"
     elif "input_from" in block.data:
@@ -352,7 +359,8 @@ def _read_type(
             return ""
         if entry and kind != entry.type:
             message = _("is %(type)s, but the task definition %(task_name)s is of type %(registered)s")
-            block.refuse("type", message, type=shown(kind), task_name=entry.name, registered=entry.type)
+            named = {"type": shown(kind), "task_name": entry.name, "registered": entry.type}
+            block.refuse("type", message, meant=None, hint=_("leave it out"), **named)
             return ""
     else:
         default = "" if "task_name" in block.data else default
@@ -386,11 +394,11 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         return tuple(named)
     needed: dict[str, None] = {}
     for index, other in enumerate(named):
-        fault = ""
+        fault, hint = "", _("leave it out")
         if not isinstance(other, str):
-            fault = _("must be the id of a task")
+            fault, hint = _("must be the id of a task"), ""
         elif other not in ids:
-            fault = NO_TASK
+            fault, hint = NO_TASK, _("name a task of this flow, or leave it out")
         elif other == task_id:
             fault = _("the task %(id)s cannot depend on itself")
         elif other in needed:
@@ -399,7 +407,7 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
             needed[other] = None
         if fault:
             meant = Meant(other, ids) if fault == NO_TASK else None
-            block.problems.add_at(block.path, ("depends_on", index), fault, meant=meant, id=shown(other))
+            block.problems.add_at(block.path, ("depends_on", index), fault, meant=meant, hint=hint, id=shown(other))
     return tuple(needed)
 
 

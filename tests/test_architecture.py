@@ -29,7 +29,7 @@ BASE = {
 PURE = {
     "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*)",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
-    r"|params_schema",
+    r"|params_schema|hints|advice",
 }
 ENGINE = r"(engine/.*|invariants.*)"
 

@@ -51,6 +51,7 @@ def ended(
             op=op,
             item=run.item,
             output=outcome.output,
+            note=result.note if isinstance(result, Result) else "",
             request=request,
             response=response,
         )
@@ -79,6 +80,7 @@ def _redacted(result: Ending) -> Ending:
             output=redact(result.output),
             request=redact(result.request),
             response=redact(result.response),
+            note=redact(result.note),
         )
     if isinstance(result, Ongoing):
         return replace(result, request=redact(result.request), response=redact(result.response))

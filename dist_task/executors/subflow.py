@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
+from dist_task.problems import faults
 from dist_task.states import WaitsFor
 
 from .base import Ongoing, TaskCall
@@ -25,13 +26,18 @@ class SubflowExecutor:
     is_trusted: ClassVar[bool] = True
     is_harmless: ClassVar[bool] = True
     fixed_keys: ClassVar[frozenset[str]] = frozenset(KEYS)
+    examples: ClassVar[Mapping[str, Any]] = {"flow": "ship_order", "flow_id": "x7Kq2mPw"}
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
-        if len(config) != 1 or next(iter(config)) not in KEYS:
-            return [_("say either flow, a name, or flow_id, and nothing else")]
+        strangers = [key for key in config if key not in KEYS]
+        if strangers or len(config) != 1:
+            sentence = _("say either flow, a name, or flow_id, and nothing else")
+            return faults(strangers[0] if strangers else "flow", [sentence])
         (key, value) = next(iter(config.items()))
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
-            return [_("%(key)s must be a text of 1 to %(most)d characters") % {"key": key, "most": LONGEST}]
+            return faults(
+                key, [_("%(key)s must be a text of 1 to %(most)d characters") % {"key": key, "most": LONGEST}]
+            )
         return []
 
     def target(self, config: Mapping[str, Any]) -> str:

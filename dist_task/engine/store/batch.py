@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from dist_task import failpoints
-from dist_task.payload import dumps
+from dist_task.executors.base import noted
+from dist_task.payload import dumps, dumps_and_changes
 from dist_task.states import TRANSACTION_MOVES, RunKey, RunStatus, TransactionStatus, sources
 
 from .claims import Rows
@@ -36,6 +37,7 @@ class Ended(NamedTuple):
     op: str = "action"
     item: int = -1
     output: Any = None
+    note: str = ""  # beside a success: the log's message
     delay_seconds: float | None = None
     waits_for: str = ""
     error_code: str = ""
@@ -242,6 +244,7 @@ def park(cursor: Any, *, worker_id: int, transaction_id: int, message: str, seco
 
 def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
     """Without what is as it mostly is: the function takes missing members for empty."""
+    output, note = _noted_output(ended)
     row = {
         "n": number,
         "transaction_id": write.transaction_id,
@@ -251,10 +254,12 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
         "attempt": ended.attempt,
         "status": ended.status,
         "event": ended.event,
-        "output": _fragment(ended.output),
+        "output": output,
         "request": _fragment(ended.request),
         "response": _fragment(ended.response),
     }
+    if note:
+        row["note"] = _fragment(note)
     if ended.status != RunStatus.SUCCESS:
         row |= {
             "delay": ended.delay_seconds,
@@ -284,6 +289,14 @@ def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
     if begun.total_seconds is not None:
         row["total"] = begun.total_seconds
     return row
+
+
+def _noted_output(ended: Ended) -> tuple[Any, str]:
+    """As it is stored, and what is to be said of it: what could not be stored as it came is no reason to fail."""
+    if ended.output is None:
+        return None, ended.note
+    text, changes = dumps_and_changes(ended.output)
+    return orjson.Fragment(text), noted(ended.note, changes=changes)
 
 
 def _fragment(value: Any) -> Any:
