@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .apart import Apart
+from dist_task.executors.apart import Apart
+
 from .slots import Slots
 from .store.batch import Write
 

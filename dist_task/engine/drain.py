@@ -16,12 +16,12 @@ from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors import threads
+from dist_task.executors.apart import Apart
 from dist_task.executors.base import executors
 from dist_task.executors.connections import CONNECTIONS
 from dist_task.states import TransactionStatus
 from flows.registry_rows import parse_stored
 
-from .apart import Apart
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
 from .desk import Attempt

@@ -158,7 +158,7 @@ class _Child:
         with theirs:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "dist_task.engine.apart_child", str(os.getpid())],
+                    [sys.executable, "-P", "-m", "dist_task.executors.apart_child", str(os.getpid())],
                     stdin=theirs.fileno(),
                     stdout=2,
                     start_new_session=True,
