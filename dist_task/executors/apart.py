@@ -1,8 +1,9 @@
-"""Attempts in processes of their own, for those that may have killed a worker.
+"""Attempts in processes of their own: for those that may have killed a worker, and for functions.
 
 After a worker died, what it had in flight is suspect: one of these attempts may have killed it. A suspect is tried
-again apart from all others, so that a killer takes nobody along. django-q2's workers are daemonic processes of
-multiprocessing, which may have no children of that kind: these are plain ones (see `apart_child`).
+again apart from all others, so that a killer takes nobody along. The calls of `python` tasks are always made so.
+django-q2's workers are daemonic processes of multiprocessing, which may have no children of that kind: these are plain
+ones (see `apart_child`), and end with their worker (see `guard`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
-from math import isfinite
+from functools import partial
+from math import inf, isfinite
 from typing import Any
 
 from dist_task.errors import DistTaskError, ExecutionError
@@ -29,12 +31,14 @@ from dist_task.executors.threads import MARGIN_SECONDS
 from dist_task.payload import dumps
 
 from .apart_child import BEGUN, ERROR_FIELDS, HEADER, MOST_FRAME_BYTES, READY
+from .guard import Guard
 
 logger = logging.getLogger(__name__)
 
 MOST_CHILDREN = 4
 IDLE_SECONDS = 10.0
 """So long a child waits for another suspect: to start one takes most of a second."""
+LONGEST_IDLE_SECONDS = 86_400.0
 START_SECONDS = 30.0
 STARTS = 3
 """So many children may die before they have begun an attempt, which then has not been made."""
@@ -61,8 +65,21 @@ class _NeverBegun(Exception):
 class Apart:
     """The children of one worker's event loop."""
 
-    def __init__(self, *, most: int = MOST_CHILDREN, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = MOST_CHILDREN,
+        idle_seconds: float = IDLE_SECONDS,
+        margin_seconds: float | None = None,
+        most_attempts: float = inf,
+        prepared: Sequence[str] = (),
+    ) -> None:
+        """`most_attempts` of a child, after which it is replaced; `prepared`: executors that it makes first."""
         self._idle_seconds = idle_seconds
+        self._margin_seconds = MARGIN_SECONDS if margin_seconds is None else margin_seconds
+        self._most_attempts = most_attempts
+        self._prepared = tuple(prepared)
+        self._guard = Guard()
         self._turns = asyncio.Semaphore(most)
         self._idle: dict[_Child, asyncio.TimerHandle] = {}
         self._busy: set[_Child] = set()
@@ -73,7 +90,7 @@ class Apart:
         """One attempt in a child; waiting in line for a child does not count for its deadline.
 
         Raises the executor's ExecutionError with all its fields, and its other errors as the worker takes them
-        (INVALID_INPUT, TIMEOUT, EXECUTOR_ERROR); TIMEOUT (unknown) for a child that had to be killed MARGIN_SECONDS
+        (INVALID_INPUT, TIMEOUT, EXECUTOR_ERROR); TIMEOUT (unknown) for a child that had to be killed `margin_seconds`
         after the deadline; NO_PROCESS where no child could be had, and nothing was called; ProcessDied.
         When it is cancelled, the child is killed.
         """
@@ -86,7 +103,7 @@ class Apart:
                 try:
                     return _result(await self._attempt(request, call=call))
                 except _NeverBegun as reason:
-                    logger.warning("A process for suspect attempts was lost before it began: %s", reason)
+                    logger.warning("A process for attempts was lost before it began: %s", reason)
                     why = str(reason)
         raise ExecutionError(f"no process of its own could be had for this attempt: {why}", code="NO_PROCESS")
 
@@ -101,12 +118,13 @@ class Apart:
             await asyncio.sleep(LOOK_SECONDS)
         if self._ends:
             await asyncio.wait(self._ends)
+        self._guard.close()
 
     async def _attempt(self, request: bytes, *, call: TaskCall) -> dict[str, Any]:
         child = self._take()
         try:
             await child.connect()
-            return await child.attempt(request, call=call)
+            return await child.attempt(request, call=call, margin_seconds=self._margin_seconds)
         finally:
             self._put_back(child)
 
@@ -115,15 +133,17 @@ class Apart:
             child, timer = self._idle.popitem()
             timer.cancel()
         else:
-            child = _Child.start()
+            child = _Child.start(self._prepared)
+            child.on_reap = partial(self._guard.forget, child.pid)
+            self._guard.watch(child.pid)
         self._busy.add(child)
         return child
 
     def _put_back(self, child: _Child) -> None:
         self._busy.discard(child)
-        if child.is_reusable and not self._is_closed:
-            timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire, child)
-            self._idle[child] = timer
+        if child.is_reusable and child.attempts < self._most_attempts and not self._is_closed:
+            seconds = min(self._idle_seconds, LONGEST_IDLE_SECONDS)
+            self._idle[child] = asyncio.get_running_loop().call_later(seconds, self._retire, child)
         elif child.is_sound:
             self._keep(child.end())
         else:
@@ -148,17 +168,20 @@ class _Child:
         self._connection = connection
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self.pid = process.pid
+        self.attempts = 0
         self.is_sound = False
         self.is_reusable = False
+        self.on_reap: Callable[[], object] = lambda: None
 
     @classmethod
-    def start(cls) -> _Child:
+    def start(cls, prepared: Sequence[str] = ()) -> _Child:
         """Its own session keeps it from our terminal, and makes it and its children one group to be killed."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "dist_task.executors.apart_child", str(os.getpid())],
+                    [sys.executable, "-P", "-m", "dist_task.executors.apart_child", str(os.getpid()), *prepared],
                     stdin=theirs.fileno(),
                     stdout=2,
                     start_new_session=True,
@@ -183,15 +206,18 @@ class _Child:
         except _Gone:
             raise _NeverBegun(await self._how_it_ended()) from None
 
-    async def attempt(self, request: bytes, *, call: TaskCall) -> dict[str, Any]:
+    async def attempt(self, request: bytes, *, call: TaskCall, margin_seconds: float) -> dict[str, Any]:
         self.is_sound = self.is_reusable = False
+        self.attempts += 1
         has_begun = False
         try:
-            async with asyncio.timeout(call.timeout_seconds + MARGIN_SECONDS):
+            async with asyncio.timeout(call.timeout_seconds + margin_seconds):
                 await self._send(request)
                 has_begun = await self._receive() == BEGUN
                 answer = await self._receive()
         except TimeoutError:
+            self.kill()
+            await self._has_ended_within(REAP_SECONDS)  # a retry must not meet it
             message = f"no answer within {call.timeout_seconds:g} s; its process was killed"
             raise ExecutionError(message, code="TIMEOUT", unknown=True) from None
         except _Gone:
@@ -232,6 +258,7 @@ class _Child:
         self._close()
         if await self._has_ended_within(REAP_SECONDS):
             self.kill()
+            self.on_reap()
             self._process.wait()
         else:
             logger.error("The process %d does not end, though it was killed", self._process.pid)
@@ -242,6 +269,7 @@ class _Child:
             self.kill()
             return "closed its connection and was killed"
         self.kill()
+        self.on_reap()
         return _how(self._process.wait())
 
     async def _has_ended_within(self, seconds: float) -> bool:
@@ -283,7 +311,7 @@ def _request(kind: str, call: TaskCall) -> bytes:
         raise ExecutionError(f"no executor for tasks of type {kind}", code="NO_EXECUTOR", permanent=True)
     cls = type(executor)
     request = {
-        "executor": f"{cls.__module__}:{cls.__qualname__}",
+        "executor": getattr(executor, "apart", "") or f"{cls.__module__}:{cls.__qualname__}",
         "call": {field.name: getattr(call, field.name) for field in fields(call)},
         "connections": CONNECTIONS.told(),  # the child asks no database
         "secrets": SECRETS.told(),
