@@ -64,6 +64,7 @@ TYPE_OF_KEYS = (
     ("http", ("url",)),
     ("db", ("operation", "table")),
     ("http", ("connection", "path")),
+    ("python", ("function",)),
 )
 
 Registry = Mapping[str, RegisteredTask]

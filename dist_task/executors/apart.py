@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 MOST_CHILDREN = 4
 IDLE_SECONDS = 10.0
 """So long a child waits for another suspect: to start one takes most of a second."""
-LONGEST_IDLE_SECONDS = 86_400.0
 START_SECONDS = 30.0
 STARTS = 3
 """So many children may die before they have begun an attempt, which then has not been made."""
@@ -142,8 +141,8 @@ class Apart:
     def _put_back(self, child: _Child) -> None:
         self._busy.discard(child)
         if child.is_reusable and child.attempts < self._most_attempts and not self._is_closed:
-            seconds = min(self._idle_seconds, LONGEST_IDLE_SECONDS)
-            self._idle[child] = asyncio.get_running_loop().call_later(seconds, self._retire, child)
+            timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire, child)
+            self._idle[child] = timer
         elif child.is_sound:
             self._keep(child.end())
         else:

@@ -116,6 +116,9 @@ class Executor(Protocol):
     template may stand there. In a `url` one may stand in path and query. `reachable`, where a class has it: what
     templates of other tasks look at, made of an output.
 
+    `caps`, where one has it: target to how many calls it may have at once. `apart`, where a class says it: the path
+    (`module:name`) of what makes its calls where they are made in a process of their own.
+
     `check_connection`, where a class has it, makes its kind one that connections can be registered for: like
     `check_config`, for the configuration of a connection (see `connections`).
     """
@@ -138,6 +141,11 @@ class Executor(Protocol):
 def connection_check_of(executor: Executor) -> Callable[[Mapping[str, Any]], list[str]] | None:
     """What judges a connection of its kind; None where it goes through none."""
     return getattr(executor, "check_connection", None)
+
+
+def caps_of_executors() -> list[Mapping[str, int]]:
+    """Of those that know what their targets take."""
+    return [caps for executor in executors().values() if (caps := getattr(executor, "caps", None)) is not None]
 
 
 @cache

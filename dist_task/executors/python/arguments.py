@@ -1,0 +1,92 @@
+"""A task's parameters become the arguments of its function."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from typing import Any
+
+from dist_task.executors.base import TaskCall
+from dist_task.functions import Call, Function, Input
+from dist_task.problems import Problem
+from flows.fields import Field, InvalidInput, convert, parse_fields
+
+ROOT = "input"
+
+
+def arguments_of(function: Function, call: TaskCall) -> dict[str, Any]:
+    """By name. Raises InvalidInput, which names all that is missing or does not fit, and ExecutionError (NO_SECRET).
+
+    Null, like a parameter that is missing, leaves the function's own default, where it has one.
+    """
+    given = convert(_fields(function), call.filled_input, path=ROOT)
+    arguments = {}
+    for each in function.inputs:
+        value = given.get(each.name)
+        if value is not None:
+            arguments[each.name] = _as_python(each, value)
+        elif not each.has_default:
+            arguments[each.name] = None
+    if function.takes_call_as:
+        arguments[function.takes_call_as] = told(call)
+    return arguments
+
+
+def told(call: TaskCall) -> Call:
+    """What the function is told of the attempt, which begins now."""
+    return Call(
+        instance_id=call.instance_id,
+        task_id=call.task_id,
+        op=call.op,
+        item=call.item,
+        attempt=call.attempt,
+        idempotency_key=call.idempotency_key,
+        deadline=datetime.now(UTC) + timedelta(seconds=call.timeout_seconds),
+        headers=call.headers,
+        ends_at=time.monotonic() + call.timeout_seconds,
+    )
+
+
+def input_problems(function: Function) -> list[str]:
+    """Of what its registration says: a type that there is not, a default that does not fit."""
+    return [str(problem) for problem in _parsed(function)[1]]
+
+
+def _fields(function: Function) -> tuple[Field, ...]:
+    return _parsed(function)[0]
+
+
+@cache
+def _parsed(function: Function) -> tuple[tuple[Field, ...], list[Problem]]:
+    return parse_fields([_written(each) for each in function.inputs], path=f"inputs of {function.name}")
+
+
+def _written(each: Input) -> dict[str, Any]:
+    """As the registry's entries write their input fields."""
+    written = {"name": each.name, "type": each.type, "required": each.required, "default": each.default}
+    return {**written, "description": each.description}
+
+
+def _as_python(each: Input, value: Any) -> Any:
+    if each.python is None:
+        return value
+    try:
+        return _PYTHON[each.python](value)
+    except (ValueError, InvalidOperation):
+        message = f"must be a {each.python.__name__}"
+        raise InvalidInput([Problem(f"{ROOT}.{each.name}", message)]) from None
+
+
+_PYTHON: Mapping[type, Callable[[Any], Any]] = {
+    datetime: lambda value: value if isinstance(value, datetime) else datetime.fromisoformat(value),
+    Decimal: lambda value: _finite(Decimal(str(value))),
+}
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError("not finite")
+    return value
