@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_said_and_nothing_is_called(given: dict[str, Any], 
 def test_a_price_that_is_none_is_refused() -> None:
     error = failure("typed", text="", at="2024-01-31", price="12,30", tags=[], more={})
 
-    assert (error.code, str(error)) == ("INVALID_INPUT", "input.price: must be a Decimal")
+    assert (error.code, str(error)) == ("INVALID_INPUT", "input.price: must be a number")
 
 
 def test_the_call_says_which_attempt_it_is() -> None:

@@ -66,6 +66,12 @@ def test_the_system_check_names_it(broken: None) -> None:
     assert error.msg == "'broken_tasks' offers no tasks: ModuleNotFoundError: No module named 'no_such_module'."
 
 
+def test_functions_need_a_process(settings: Any) -> None:
+    settings.DIST_TASK = {**settings.DIST_TASK, "PYTHON_PROCESSES": 0}
+
+    assert [error.msg for error in check_task_modules(None)] == ["PYTHON_PROCESSES must be 1 or more."]
+
+
 def test_a_sound_module_passes_the_system_check() -> None:
     assert check_task_modules(None) == []
 

@@ -9,6 +9,9 @@ from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from dist_task.executors.base import TaskCall
 from dist_task.functions import Call, Function, Input
 from dist_task.problems import Problem
@@ -73,16 +76,16 @@ def _written(each: Input) -> dict[str, Any]:
 def _as_python(each: Input, value: Any) -> Any:
     if each.python is None:
         return value
+    convert_it, misfit = _PYTHON[each.python]
     try:
-        return _PYTHON[each.python](value)
-    except (ValueError, InvalidOperation):
-        message = f"must be a {each.python.__name__}"
-        raise InvalidInput([Problem(f"{ROOT}.{each.name}", message)]) from None
+        return convert_it(value)
+    except (TypeError, ValueError, InvalidOperation):
+        raise InvalidInput([Problem(f"{ROOT}.{each.name}", gettext(misfit))]) from None
 
 
-_PYTHON: Mapping[type, Callable[[Any], Any]] = {
-    datetime: lambda value: value if isinstance(value, datetime) else datetime.fromisoformat(value),
-    Decimal: lambda value: _finite(Decimal(str(value))),
+_PYTHON: Mapping[type, tuple[Callable[[Any], Any], str]] = {
+    datetime: (datetime.fromisoformat, _("must be a time such as 2024-01-31T10:00:00Z")),
+    Decimal: (lambda value: _finite(Decimal(str(value))), _("must be a number")),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from django.utils.translation import gettext as _
 
@@ -39,7 +40,7 @@ class PythonExecutor:
 
     def __init__(self) -> None:
         self.caps = Caps()
-        self._processes: Apart | None = None
+        self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Apart] = WeakKeyDictionary()
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
@@ -64,22 +65,26 @@ class PythonExecutor:
         return await self._in_process(call)
 
     async def close(self) -> None:
-        """Ends the processes. The next worker of this process has a loop of its own, and starts others."""
-        processes, self._processes = self._processes, None
+        """Ends the processes of this loop. The next worker of this process has a loop of its own, and starts others."""
+        processes = self._processes.pop(asyncio.get_running_loop(), None)
         if processes is not None:
             await processes.close()
 
-    async def _in_process(self, call: TaskCall) -> Result | Ongoing:
-        if self._processes is None:
-            self._processes = Apart(
+    def _of_this_loop(self) -> Apart:
+        loop = asyncio.get_running_loop()
+        if loop not in self._processes:
+            self._processes[loop] = Apart(
                 most=conf.PYTHON_PROCESSES,
                 idle_seconds=IDLE_SECONDS,
                 margin_seconds=0.0,
                 most_attempts=conf.PYTHON_PROCESS_CALLS,
                 prepared=(self.apart,),
             )
+        return self._processes[loop]
+
+    async def _in_process(self, call: TaskCall) -> Result | Ongoing:
         try:
-            return await self._processes.execute(self.kind, call)
+            return await self._of_this_loop().execute(self.kind, call)
         except ProcessDied as error:
             raise ExecutionError(
                 str(error), code="PROCESS_DIED", unknown=True, request=inside.request_of(call)
