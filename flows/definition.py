@@ -19,8 +19,10 @@ from flows.source import ROOT, read_object, write_text
 from flows.tasks import (
     LONGEST_DESCRIPTION,
     LONGEST_NAME,
+    NO_CHECKS,
     NO_KEYS,
     FixedKeys,
+    InputChecks,
     Kinds,
     Known,
     Registry,
@@ -57,7 +59,13 @@ class FlowDefinition:
 
     @classmethod
     def parse(
-        cls, data: str | bytes | dict[str, Any], *, registry: Registry, kinds: Kinds, fixed_keys: FixedKeys = NO_KEYS
+        cls,
+        data: str | bytes | dict[str, Any],
+        *,
+        registry: Registry,
+        kinds: Kinds,
+        fixed_keys: FixedKeys = NO_KEYS,
+        input_checks: InputChecks = NO_CHECKS,
     ) -> Self:
         """The definition, or InvalidDefinition with every problem. The caller caps the size of the text."""
         problems = Problems(root=ROOT)
@@ -71,7 +79,8 @@ class FlowDefinition:
             dependents = dependents_of(depends_on)
             order = topological_order(depends_on, dependents=dependents)
             _report_cycle(find_cycle(depends_on, order=order), block=block)
-            known = Known(registry, kinds, fixed_keys, depends_on, Ancestry(depends_on, order=order), {})
+            ancestry = Ancestry(depends_on, order=order)
+            known = Known(registry, kinds, fixed_keys, depends_on, ancestry, {}, input_checks)
             tasks = read_tasks(sketches, known=known, problems=problems)
         if len(problems):
             raise InvalidDefinition(problems.report())

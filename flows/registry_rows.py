@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from dist_task.executors.base import executors
+from dist_task.executors.base import executors, input_check_of
 
 from .connection_rows import learn_connections
 from .definition import FlowDefinition
@@ -49,7 +49,10 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
     """Raises InvalidDefinition with every problem."""
     learn_connections()
     kinds = {kind: executor.check_config for kind, executor in executors().items()}
-    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys())
+    checks = {kind: check for kind, executor in executors().items() if (check := input_check_of(executor))}
+    return FlowDefinition.parse(
+        definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys(), input_checks=checks
+    )
 
 
 def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:

@@ -93,6 +93,34 @@ def test_a_flow_is_refused_with_the_path_of_what_is_wrong() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("given", "sentences"),
+    [
+        ({"a": 1, "b": "${params.b}"}, []),
+        ({"a": "${params.a}"}, []),
+        ({"a": "${params.a} and more"}, []),
+        ({"a": "many"}, ["a: must be a whole number"]),
+        ({"b": 1}, ["a: is required (int)"]),
+        ({"a": None}, ["a: is required (int)"]),
+        ({"a": 1, "bb": 2.5}, ["add takes no bb; it takes a, b"]),
+    ],
+)
+def test_an_input_block_is_judged_as_far_as_it_is_known(given: dict[str, Any], sentences: list[str]) -> None:
+    task = {"id": "t", "type": "python", "config": {"function": "add"}}
+    undo = {"config": {"function": "add"}, "input": given}
+    paths = {"tasks[0].input": {**task, "input": given}, "tasks[0].compensate.input": {**task, "compensate": undo}}
+
+    for path, written in paths.items():
+        found = [(problem.path, problem.message) for problem in find_problems({"tasks": [written]})]
+        assert found == [(path, sentence) for sentence in sentences]
+
+
+@pytest.mark.django_db
+def test_without_an_input_block_the_params_are_judged_when_it_begins() -> None:
+    assert find_problems({"tasks": [{"id": "t", "type": "python", "config": {"function": "add"}}]}) == []
+
+
+@pytest.mark.django_db
 def test_the_registry_ships_its_plain_entry() -> None:
     assert TaskDefinition.objects.get(name="python").type == "python"
 

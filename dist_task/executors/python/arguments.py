@@ -14,10 +14,11 @@ from django.utils.translation import gettext_noop as _
 
 from dist_task.executors.base import TaskCall
 from dist_task.functions import Call, Function, Input
-from dist_task.problems import Problem
+from dist_task.problems import Meant, Problem, shown
 from flows.fields import Field, InvalidInput, convert, parse_fields
 
 ROOT = "input"
+OPENING = "${"
 
 
 def arguments_of(function: Function, call: TaskCall) -> dict[str, Any]:
@@ -56,6 +57,37 @@ def told(call: TaskCall) -> Call:
 def input_problems(function: Function) -> list[str]:
     """Of what its registration says: a type that there is not, a default that does not fit."""
     return [str(problem) for problem in _parsed(function)[1]]
+
+
+def block_problems(function: Function, given: Mapping[str, Any]) -> list[str]:
+    """Of the `input` block of a task: what the function does not take, lacks, or is of another type.
+
+    What holds templates is known when the task begins. What an author writes for nobody is a mistake of his; what else
+    a transaction's params hold is not.
+    """
+    problems = [_not_taken(name, function=function) for name in given if name not in _names(function)]
+    known = {name: value for name, value in given.items() if OPENING not in str(value)}
+    fields = [each for each in _fields(function) if each.name in known or each.name not in given]
+    try:
+        convert(fields, known)
+    except InvalidInput as error:
+        problems += [str(problem) for problem in error.problems]
+    return problems
+
+
+def _not_taken(name: str, *, function: Function) -> str:
+    names = _names(function)
+    told = gettext("%(function)s takes no %(name)s; it takes %(names)s") % {
+        "function": function.name,
+        "name": shown(name),
+        "names": ", ".join(names) or "-",
+    }
+    guess = Meant(name, names).guess()
+    return gettext("%(told)s; did you mean %(guess)s?") % {"told": told, "guess": guess} if guess else told
+
+
+def _names(function: Function) -> list[str]:
+    return [each.name for each in function.inputs]
 
 
 def _fields(function: Function) -> tuple[Field, ...]:

@@ -20,6 +20,7 @@ from dist_task.functions import Function
 from dist_task.problems import Meant
 
 from . import inside
+from .arguments import block_problems
 from .catalogue import CATALOGUE
 
 KEYS = frozenset({"function"})
@@ -50,6 +51,11 @@ class PythonExecutor:
         if CATALOGUE.get(name) is None and "${" not in name:  # templates are refused in any case
             problems.append(_unknown(name))
         return problems
+
+    def check_input(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+        name = config.get("function")
+        function = CATALOGUE.get(name) if isinstance(name, str) else None
+        return block_problems(function, given) if function is not None else []
 
     def target(self, config: Mapping[str, Any]) -> str:
         return f"{PREFIX}{config['function']}"
