@@ -321,7 +321,7 @@ def test_a_failpoint_at_the_call_kills_the_child(monkeypatch: pytest.MonkeyPatch
 
 def test_when_no_child_can_be_had_nothing_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     for program, reason in (("/bin/false", "exit code 1"), ("/nowhere/python", "No such file")):
-        monkeypatch.setattr(apart_module.sys, "executable", program)
+        monkeypatch.setattr(sys, "executable", program)
 
         error = failure("work")
 
