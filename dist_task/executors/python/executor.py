@@ -58,6 +58,8 @@ class PythonExecutor:
         return block_problems(function, given) if function is not None else []
 
     def target(self, config: Mapping[str, Any]) -> str:
+        """Asked when a flow is loaded, beside the worker's loop: the time to import what takes time."""
+        CATALOGUE.load()
         return f"{PREFIX}{config['function']}"
 
     async def execute(self, call: TaskCall) -> Result | Ongoing:
