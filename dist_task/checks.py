@@ -14,7 +14,9 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
 from dist_task import deployed, failpoints
+from dist_task.conf import conf
 from dist_task.executors.base import connection_check_of, executors
+from dist_task.executors.python.catalogue import CATALOGUE
 from dist_task.profiles import is_open_to_all, is_weak_key
 from dist_task.sealing import bad_keys
 
@@ -83,6 +85,20 @@ def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         Error(f"The connection {name!r} is wrong: {problem}.", hint=hint, id="dist_task.E006")
         for name, connection in settings.DIST_TASK.get("CONNECTIONS", {}).items()
         for problem in _connection_problems(connection)
+    ]
+
+
+@register()
+def check_task_modules(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E007: a module of task functions that cannot be imported, a function whose inputs are not sound, no process."""
+    hint = "Mend it, or take it out of the environment variable TASK_MODULES (docs/executors.md says how to write one)."
+    CATALOGUE.load()
+    problems: list[CheckMessage] = []
+    if conf.PYTHON_PROCESSES < 1:
+        problems.append(Error("PYTHON_PROCESSES must be 1 or more.", id="dist_task.E007"))
+    return problems + [
+        Error(f"{name!r} offers no tasks: {fault}.", hint=hint, id="dist_task.E007")
+        for name, fault in CATALOGUE.faults.items()
     ]
 
 

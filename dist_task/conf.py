@@ -21,6 +21,7 @@ class Conf:
         "dist_task.executors.rpc.RpcExecutor",
         "dist_task.executors.db.DbExecutor",
         "dist_task.executors.mq.MqExecutor",
+        "dist_task.executors.python.PythonExecutor",
         "dist_task.executors.noop.NoopExecutor",
         "dist_task.executors.wait.WaitExecutor",
         "dist_task.executors.approval.ApprovalExecutor",
@@ -35,6 +36,9 @@ class Conf:
     SLOTS_PER_TARGET: int = 64
     SLOTS_PER_TRANSACTION: int = 32
     BLOCKING_THREADS: int = 32
+    TASK_MODULES: tuple[str, ...] = ()
+    PYTHON_PROCESSES: int = 2
+    PYTHON_PROCESS_CALLS: int = 1_000
     MAX_BODY_BYTES: int = 1_048_576
     MAX_RESPONSE_BYTES: int = 1_048_576
     MAX_LOG_BYTES: int = 8_192

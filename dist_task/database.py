@@ -86,6 +86,20 @@ def is_unreachable(error: BaseException) -> bool:
     return isinstance(error, away) or type(error) in (psycopg2.DatabaseError, DatabaseError)
 
 
+def tidy_connections() -> None:
+    """Of this thread: those that are broken, too old, or were left in the middle of something are closed."""
+    from django.db import close_old_connections
+
+    close_old_connections()
+
+
+def is_in_transaction() -> bool:
+    """Whether somebody has left an `atomic` block of this thread open."""
+    from django.db import connections
+
+    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+
+
 def connect_asynchronously() -> psycopg2.extensions.connection:
     """The same in psycopg2's asynchronous mode, not open yet: poll it. Times come in the time zone of the server."""
     return psycopg2.connect(**_known_parameters(), async_=True)

@@ -8,6 +8,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -277,6 +278,8 @@ def _key(key: Any, *, changes: dict[str, None]) -> str:
 def _text_of(value: Any) -> str:
     if isinstance(value, bytes | bytearray):
         return _storable(bytes(value).decode(errors="replace"))
+    if isinstance(value, date | time):  # as orjson writes them
+        return value.isoformat()
     try:
         return _storable(str(value))
     except Exception:  # noqa: BLE001  # a stranger's __str__ must not stop the write of his result

@@ -185,6 +185,8 @@ DIST_TASK = {
     "ALLOW_PRIVATE_TARGETS": not PRODUCTION,
     "ALLOWED_HOSTS_OUT": tuple(env.list("ALLOWED_HOSTS_OUT", default=[] if PRODUCTION else ["*"])),
     "CONNECTIONS": deployed.connections(os.environ.get("DIST_TASK_CONNECTIONS", "")),
+    "TASK_MODULES": tuple(env.list("TASK_MODULES", default=[])),
+    "PYTHON_PROCESSES": env.int("PYTHON_PROCESSES", default=2),
     "PUBLIC_URL": env.str("DIST_TASK_PUBLIC_URL", default="" if PRODUCTION else "http://127.0.0.1:8080"),
     "SECRETS_DIR": env.str("DIST_TASK_SECRETS_DIR", default=""),
     "SECRETS_KEYS": secrets_keys(),

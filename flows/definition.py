@@ -20,11 +20,13 @@ from flows.source import ROOT, read_object, write_text
 from flows.tasks import (
     LONGEST_DESCRIPTION,
     LONGEST_NAME,
+    NO_CHECKS,
     NO_EXAMPLES,
     NO_KEYS,
     SUBFLOW,
     Examples,
     FixedKeys,
+    InputChecks,
     Kinds,
     Known,
     Registry,
@@ -71,6 +73,7 @@ class FlowDefinition:
         kinds: Kinds,
         fixed_keys: FixedKeys = NO_KEYS,
         examples: Examples = NO_EXAMPLES,
+        input_checks: InputChecks = NO_CHECKS,
     ) -> Self:
         """The definition, or InvalidDefinition with every problem. The caller caps the size of the text."""
         problems = Problems(root=ROOT)
@@ -85,7 +88,8 @@ class FlowDefinition:
             dependents = dependents_of(depends_on)
             order = topological_order(depends_on, dependents=dependents)
             _report_cycle(find_cycle(depends_on, order=order), block=block)
-            known = Known(registry, kinds, fixed_keys, examples, depends_on, Ancestry(depends_on, order=order), {})
+            ancestry = Ancestry(depends_on, order=order)
+            known = Known(registry, kinds, fixed_keys, examples, depends_on, ancestry, {}, input_checks)
             tasks = read_tasks(sketches, known=known, problems=problems)
         if len(problems):
             raise InvalidDefinition(with_hints(problems.report()))

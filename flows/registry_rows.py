@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext
 
-from dist_task.executors.base import executors
+from dist_task.executors.base import executors, input_check_of
 from dist_task.payload import UNSTORABLE
 from dist_task.problems import Fault, shown
 
@@ -62,6 +62,7 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
         kinds=kinds,
         fixed_keys=_fixed_keys(),
         examples={kind: getattr(executor, "examples", {}) for kind, executor in executors().items()},
+        input_checks={kind: check for kind, executor in executors().items() if (check := input_check_of(executor))},
     )
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -62,6 +63,7 @@ NO_TASK = _("there is no task %(id)s")
 NO_TEMPLATE = Template({})
 NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
 NO_EXAMPLES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+NO_CHECKS: Mapping[str, Any] = MappingProxyType({})
 # The type that a config gives away, where neither the task nor the registry names one.
 TYPE_OF_KEYS = (
     ("rpc", ("service", "method")),
@@ -69,11 +71,15 @@ TYPE_OF_KEYS = (
     ("http", ("url",)),
     ("db", ("operation", "table")),
     ("http", ("connection", "path")),
+    ("python", ("function",)),
 )
 
 Registry = Mapping[str, RegisteredTask]
 Kinds = Mapping[str, Callable[[Mapping[str, Any]], list[str]]]
 """Task type to what checks a config of it."""
+InputChecks = Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]]
+"""Task type to what checks an `input` block, beside the config: for those that know what their calls take."""
+InputCheck = Callable[[Mapping[str, Any]], list[str]]
 FixedKeys = Mapping[str, Collection[str]]
 """Task type to the keys of its config that choose where a call goes: no data of a transaction may stand there."""
 Examples = Mapping[str, Mapping[str, Any]]
@@ -134,6 +140,7 @@ class Known:
     ids: Collection[str]
     ancestry: Ancestry
     aliases: Mapping[str, str]
+    input_checks: InputChecks
 
     def scope(self, task_id: str, *, roots: Collection[str]) -> Scope:
         """Of the templates of a task. What undoes it may look at its own output, too."""
@@ -202,7 +209,9 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         depends_on=depends_on,
         config=called.config,
         config_template=called.config_template,
-        input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS | items)),
+        input=_read_input(
+            block, scope=known.scope(task_id, roots=INPUT_ROOTS | items), check=_input_check(called, known=known)
+        ),
         when=when,
         foreach=foreach,
         max_parallel=_read_max_parallel(block),
@@ -246,7 +255,19 @@ def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str
     return _Called(task_name, entry, kind, config, template)
 
 
-def _read_input(block: Reader, *, scope: Scope) -> Template | None:
+def _input_check(called: _Called, *, known: Known) -> InputCheck:
+    """Where the registry has fields of its own, they have the first word, when it begins."""
+    check = known.input_checks.get(called.type)
+    if check is None or (called.entry and called.entry.inputs):
+        return _unchecked
+    return partial(check, called.config)
+
+
+def _unchecked(value: Mapping[str, Any]) -> list[str]:
+    return []
+
+
+def _read_input(block: Reader, *, scope: Scope, check: InputCheck) -> Template | None:
     """The parameters that the task says itself; None where it is given those of the transaction."""
     if "input_from" in block.data and "input" in block.data:
         message = _("is another way to say input: only one of them may be given")
@@ -259,7 +280,9 @@ def _read_input(block: Reader, *, scope: Scope) -> Template | None:
         value = from_input_from(block.data[key], path=path, problems=block.problems)
     else:
         return None
-    return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
+    path = child_path(block.path, key)
+    report_config(check(value), kind="", path=path, problems=block.problems, examples={})
+    return read(value, path=path, problems=block.problems, scope=scope)
 
 
 def _read_expression(block: Reader, key: str, *, scope: Scope) -> Expression | None:
@@ -312,7 +335,7 @@ def _read_compensation(
         depends_on=(),
         config=called.config,
         config_template=called.config_template,
-        input=_read_input(undo, scope=scope),
+        input=_read_input(undo, scope=scope, check=_input_check(called, known=known)),
         retry=_read_retry(undo, default=UNDO_RETRY),
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
         total_seconds=read_total_timeout(undo),

@@ -23,7 +23,7 @@ LAYERS = ("base", "pure", "models", "engine", "interface")
 
 BASE = {
     "dist_task": r"(__init__|errors|conf|states|problems|payload|database|failpoints|garbage"
-    r"|redaction|sealing|given_secrets)",
+    r"|redaction|sealing|given_secrets|functions)",
     "flows": r"(__init__|apps)",
 }
 PURE = {

@@ -75,6 +75,7 @@ wild: st.SearchStrategy[Any] = st.recursive(
         ({"b": b"\xffa"}, '{"b":"\ufffda"}'),
         (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
         (datetime.date(2024, 1, 31), '"2024-01-31"'),
+        ([datetime.datetime(2024, 1, 31, 9, tzinfo=datetime.UTC), Decimal(1)], '["2024-01-31T09:00:00+00:00","1"]'),
     ],
 )
 def test_values_become_text_that_json_and_jsonb_know(value: Any, text: str) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Awaitable
 from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
 from dist_task.executors import threads
+from dist_task.executors.apart import Apart, ProcessDied
 from dist_task.executors.base import Ongoing, Result, TaskCall
 from flows.expressions import ExpressionFailed
 
-from .apart import Apart, ProcessDied
 from .loaded import Step
 from .outcome import WorkerLost
 

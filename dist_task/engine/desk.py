@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from dist_task.executors.apart import Apart
 from dist_task.executors.base import Ongoing, Result, TaskCall
 from dist_task.states import RunKey
 
-from .apart import Apart
 from .slots import Slots
 from .store.batch import Write
 

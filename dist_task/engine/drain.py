@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import time
+from collections import ChainMap
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,13 @@ from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors import threads
-from dist_task.executors.base import Ongoing, Result, TaskCall, executors
+from dist_task.executors.apart import Apart
+from dist_task.executors.base import Ongoing, Result, TaskCall, caps_of_executors, executors
 from dist_task.executors.connections import CONNECTIONS
 from dist_task.states import RunKey, TransactionStatus
 from flows.registry_rows import parse_stored
 
 from . import children
-from .apart import Apart
 from .aside import Aside
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
@@ -71,7 +72,7 @@ class Drain:
             total=conf.SLOTS,
             per_target=conf.SLOTS_PER_TARGET,
             per_transaction=conf.SLOTS_PER_TRANSACTION,
-            caps=CONNECTIONS.caps,
+            caps=ChainMap(CONNECTIONS.caps, *caps_of_executors()),  # type: ignore[arg-type]  # it is only read
         )
         self.apart = Apart()
         self._clerk = Clerk()

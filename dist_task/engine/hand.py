@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
+from dist_task.executors.apart import Apart
 from dist_task.executors.base import Ongoing, TaskCall
 from dist_task.states import FINAL_RUN, SATISFIED_RUN, WHOLE, Op, RunKey, RunStatus, TransactionStatus, WaitsFor
 from flows.expressions import ExpressionFailed
 
 from . import outcome as outcomes
-from .apart import Apart
 from .attempt import attempt
 from .desk import Attempt, Desk
 from .direction import Direction

@@ -134,6 +134,12 @@ class Executor(Protocol):
     `changes_nothing`, where a class has it: whether a call of this config only reads, so that there is never anything
     to undo. `advise`, where a class has it: like `check_config`, what may be written and should not be.
 
+    `caps`, where one has it: target to how many calls it may have at once. `apart`, where a class says it: the path
+    (`module:name`) of what makes its calls where they are made in a process of their own.
+
+    `check_input(config, input)`, where a class has it: like `check_config`, for the `input` block of a task, whose
+    templates are not filled in yet.
+
     `check_connection`, where a class has it, makes its kind one that connections can be registered for: like
     `check_config`, for the configuration of a connection (see `connections`).
     """
@@ -159,6 +165,16 @@ class Executor(Protocol):
 def connection_check_of(executor: Executor) -> Callable[[Mapping[str, Any]], list[str]] | None:
     """What judges a connection of its kind; None where it goes through none."""
     return getattr(executor, "check_connection", None)
+
+
+def input_check_of(executor: Executor) -> Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]] | None:
+    """What judges the `input` block of its tasks; None where it takes whatever it is given."""
+    return getattr(executor, "check_input", None)
+
+
+def caps_of_executors() -> list[Mapping[str, int]]:
+    """Of those that know what their targets take."""
+    return [caps for executor in executors().values() if (caps := getattr(executor, "caps", None)) is not None]
 
 
 @cache

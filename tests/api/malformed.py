@@ -91,6 +91,7 @@ CONFIGS: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "wait": ({}, {"seconds": "", "until": ""}),
     "approval": ({}, {"role": "text", "message": "text", "within": ""}),
+    "python": ({}, {"function": ""}),
     "subflow": ({}, {"flow": "", "flow_id": ""}),
     "noop": ({}, {}),
 }

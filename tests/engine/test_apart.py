@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from dist_task.engine import apart as apart_module
-from dist_task.engine.apart import Apart, ProcessDied
 from dist_task.errors import ExecutionError
+from dist_task.executors import apart as apart_module
+from dist_task.executors.apart import Apart, ProcessDied
 from dist_task.executors.base import Result, TaskCall
 from dist_task.payload import dumps, loads_untrusted
 
@@ -323,7 +323,7 @@ def test_a_failpoint_at_the_call_kills_the_child(monkeypatch: pytest.MonkeyPatch
 
 def test_when_no_child_can_be_had_nothing_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     for program, reason in (("/bin/false", "exit code 1"), ("/nowhere/python", "No such file")):
-        monkeypatch.setattr(apart_module.sys, "executable", program)
+        monkeypatch.setattr(sys, "executable", program)
 
         error = failure("work")
 
@@ -411,12 +411,12 @@ def test_an_idle_child_ends_by_itself() -> None:
 PARENT = """
 import asyncio, django, sys
 django.setup()
-from dist_task.engine.apart import Apart
+from dist_task.executors.apart import Apart
 from tests.engine.test_apart import call_to
 from tests.engine.suspects import SuspectExecutor
 from dist_task.executors import base
 base.executors.cache_clear()
-from dist_task.engine import apart
+from dist_task.executors import apart
 apart.executors = lambda: {"suspect": SuspectExecutor()}
 asyncio.run(Apart().execute("suspect", call_to(sys.argv[1], note=sys.argv[2])))
 """
@@ -440,7 +440,7 @@ def test_a_killed_parent_leaves_no_child(do: str, tmp_path: Path) -> None:
 
 
 def test_where_the_system_does_not_tell_a_child_looks_for_its_parent() -> None:
-    text = "from dist_task.engine.apart_child import watch; import os; watch(os.getppid() + 1)"
+    text = "from dist_task.executors.apart_child import watch; import os; watch(os.getppid() + 1)"
 
     done = subprocess.run([sys.executable, "-c", text], cwd=Path(__file__).parents[2], timeout=60, check=False)
 

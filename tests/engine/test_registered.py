@@ -10,10 +10,10 @@ import pytest
 from django.db import connection
 
 from dist_task.engine import drain as drain_module
-from dist_task.engine.apart import Apart
 from dist_task.engine.slots import Slots
 from dist_task.engine.store.registered import changed
 from dist_task.errors import ExecutionError
+from dist_task.executors.apart import Apart
 from dist_task.executors.base import Result, TaskCall
 from dist_task.executors.connections import CONNECTIONS
 from dist_task.executors.connections import Connection as Known

@@ -1,12 +1,15 @@
 """The process that `apart` starts: it makes one attempt after the other, and may die of one.
 
 Frames (length, JSON) come and go over one socket, which it gets as its standard input. It answers READY when it has
-started, and to every request BEGUN and then one answer. What task code prints goes to the standard error.
+started, and to every request BEGUN and then one answer. What task code prints goes to the standard error. Its arguments
+are the process that started it, and the executors that it makes before it is ready.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import ctypes
 import faulthandler
 import importlib
@@ -21,7 +24,8 @@ import struct
 import sys
 import threading
 import time
-from dataclasses import fields
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -135,7 +139,7 @@ def _offer_to_die_first() -> None:
 
 def _serve(wire: Wire) -> int:
     django.setup()
-    attempts = Attempts()
+    attempts = Attempts(sys.argv[2:])
     wire.send(READY)
     while request := wire.receive():
         wire.send(BEGUN)
@@ -147,13 +151,22 @@ def _serve(wire: Wire) -> int:
 class Attempts:
     """Makes attempts in one event loop, with one instance of each executor."""
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Sequence[str] = ()) -> None:
+        """What cannot be made now is tried again by the first attempt, which says why."""
         self._runner = asyncio.Runner()
         self._executors: dict[str, Any] = {}
+        for path in paths:
+            with contextlib.suppress(ExecutionError):
+                self._executor(path)
         self._threads = threading.active_count()
 
     def answer(self, request: bytes) -> bytes:
-        return self._runner.run(self._attempt(json.loads(request)))
+        """The first byte says whether this process may serve another request."""
+        found = self._outcome(json.loads(request))
+        answer = _encoded(found)
+        if len(answer) > MOST_FRAME_BYTES:
+            answer = _encode_failure(_unstorable(f"a result of {len(answer)} bytes"))
+        return (b"1" if self._is_spent() else b"0") + answer
 
     def close(self) -> None:
         """Gives back connections, and waits a little for threads that tasks have left."""
@@ -173,19 +186,25 @@ class Attempts:
                 if inspect.isawaitable(closing):
                     await closing
 
-    async def _attempt(self, request: dict[str, Any]) -> bytes:
+    def _outcome(self, request: dict[str, Any]) -> Result | Ongoing | _Raised:
+        """A plain function is called while no loop runs: beside one, Django's ORM would refuse it."""
         try:
             CONNECTIONS.put(Connection(**each) for each in request["connections"])
             SECRETS.put(**request["secrets"])
+            call = TaskCall(**request["call"])
             executor = self._executor(request["executor"])
-            result = await _execute(executor, TaskCall(**request["call"]))
-            answer = _encoded(result)
+            failpoints.hit("call.before", call.task_id)
+            found = contextvars.copy_context().run(executor.execute, call)
         except BaseException as error:  # # a task's sys.exit is a failure like others
-            answer = _encode_failure(error)
-        if len(answer) > MOST_FRAME_BYTES:
-            answer = _encode_failure(_unstorable(f"a result of {len(answer)} bytes"))
-        leftovers = threading.active_count() > self._threads or len(asyncio.all_tasks()) > 1
-        return (b"1" if leftovers else b"0") + answer
+            return _Raised(error)
+        if inspect.isawaitable(found):  # what else ends the loop ends the process
+            return self._runner.run(_awaited(found, call=call), context=contextvars.copy_context())
+        return _judged(found, call=call)
+
+    def _is_spent(self) -> bool:
+        """A thread or the like was left, which might harm the next attempt; or an executor says so."""
+        leftovers = threading.active_count() > self._threads or asyncio.all_tasks(self._runner.get_loop())
+        return bool(leftovers) or any(getattr(each, "is_spent", False) for each in self._executors.values())
 
     def _executor(self, path: str) -> Any:
         if path not in self._executors:
@@ -198,22 +217,37 @@ class Attempts:
         return self._executors[path]
 
 
-async def _execute(executor: Any, call: TaskCall) -> Result | Ongoing:
-    """A blocking executor blocks nobody here."""
-    failpoints.hit("call.before", call.task_id)
-    found = executor.execute(call)
-    result = as_result(await found if inspect.isawaitable(found) else found)
-    failpoints.hit("call.after", call.task_id)
-    return result
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    error: BaseException
 
 
-def _encoded(result: Result | Ongoing) -> bytes:
+async def _awaited(found: Awaitable[object], *, call: TaskCall) -> Result | Ongoing | _Raised:
+    try:
+        result = await found
+    except BaseException as error:  # # as above
+        return _Raised(error)
+    return _judged(result, call=call)
+
+
+def _judged(found: object, *, call: TaskCall) -> Result | Ongoing | _Raised:
+    try:
+        failpoints.hit("call.after", call.task_id)
+        return as_result(found)
+    except Exception as error:
+        return _Raised(error)
+
+
+def _encoded(result: Result | Ongoing | _Raised) -> bytes:
+    """Never raises."""
+    if isinstance(result, _Raised):
+        return _encode_failure(result.error)
     try:
         if isinstance(result, Ongoing):
             return _encode("ongoing", result, names=ONGOING_FIELDS)
         return _encode("result", result, names=RESULT_FIELDS)
     except Exception as unspeakable:
-        raise _unstorable(_told(unspeakable)) from unspeakable
+        return _encode_failure(_unstorable(_told(unspeakable)))
 
 
 def _encode_failure(error: BaseException) -> bytes:

@@ -1,11 +1,11 @@
-"""The registry's plain entry for subflows."""
+"""The plain registry entry of python tasks."""
 
 from django.db import migrations
 
 
 def ship(apps, schema_editor):
     task_definition = apps.get_model("flows", "TaskDefinition")
-    task_definition.objects.get_or_create(name="subflow", defaults={"type": "subflow", "description": ""})
+    task_definition.objects.get_or_create(name="python", defaults={"type": "python", "description": ""})
 
 
 class Migration(migrations.Migration):

@@ -1,9 +1,4 @@
-"""Attempts in processes of their own, for those that may have killed a worker.
-
-After a worker died, what it had in flight is suspect: one of these attempts may have killed it. A suspect is tried
-again apart from all others, so that a killer takes nobody along. django-q2's workers are daemonic processes of
-multiprocessing, which may have no children of that kind: these are plain ones (see `apart_child`).
-"""
+"""The worker's end of a process in which attempts are made (`apart_child` is the other one)."""
 
 from __future__ import annotations
 
@@ -16,28 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
-from dataclasses import fields
-from math import isfinite
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dist_task.errors import DistTaskError, ExecutionError
-from dist_task.executors.base import Ongoing, Result, TaskCall, executors
-from dist_task.executors.connections import CONNECTIONS
-from dist_task.executors.secrets import SECRETS
-from dist_task.executors.threads import MARGIN_SECONDS
-from dist_task.payload import dumps
 
-from .apart_child import BEGUN, ERROR_FIELDS, HEADER, MOST_FRAME_BYTES, READY
+from .apart_child import BEGUN, HEADER, MOST_FRAME_BYTES, READY
+from .base import TaskCall
 
 logger = logging.getLogger(__name__)
 
-MOST_CHILDREN = 4
-IDLE_SECONDS = 10.0
-"""So long a child waits for another suspect: to start one takes most of a second."""
 START_SECONDS = 30.0
-STARTS = 3
-"""So many children may die before they have begun an attempt, which then has not been made."""
 END_SECONDS = 2.0
 """So long a child that is told to end has to do so before it is killed."""
 REAP_SECONDS = 5.0
@@ -54,93 +38,11 @@ class _Gone(Exception):
     """The child has closed its end of the socket."""
 
 
-class _NeverBegun(Exception):
+class NeverBegun(Exception):
     """The child was lost, and had not begun the attempt."""
 
 
-class Apart:
-    """The children of one worker's event loop."""
-
-    def __init__(self, *, most: int = MOST_CHILDREN, idle_seconds: float = IDLE_SECONDS) -> None:
-        self._idle_seconds = idle_seconds
-        self._turns = asyncio.Semaphore(most)
-        self._idle: dict[_Child, asyncio.TimerHandle] = {}
-        self._busy: set[_Child] = set()
-        self._ends: set[asyncio.Task[None]] = set()
-        self._is_closed = False
-
-    async def execute(self, kind: str, call: TaskCall) -> Result | Ongoing:
-        """One attempt in a child; waiting in line for a child does not count for its deadline.
-
-        Raises the executor's ExecutionError with all its fields, and its other errors as the worker takes them
-        (INVALID_INPUT, TIMEOUT, EXECUTOR_ERROR); TIMEOUT (unknown) for a child that had to be killed MARGIN_SECONDS
-        after the deadline; NO_PROCESS where no child could be had, and nothing was called; ProcessDied.
-        When it is cancelled, the child is killed.
-        """
-        request = _request(kind, call)
-        async with self._turns:
-            why = "the worker ends"
-            for _start in range(STARTS):
-                if self._is_closed:
-                    break
-                try:
-                    return _result(await self._attempt(request, call=call))
-                except _NeverBegun as reason:
-                    logger.warning("A process for suspect attempts was lost before it began: %s", reason)
-                    why = str(reason)
-        raise ExecutionError(f"no process of its own could be had for this attempt: {why}", code="NO_PROCESS")
-
-    async def close(self) -> None:
-        """Ends all children: idle ones are told to, busy ones are killed. Takes END_SECONDS + REAP_SECONDS at most."""
-        self._is_closed = True
-        for child in self._busy:
-            child.kill()
-        for child in list(self._idle):
-            self._retire(child)
-        while self._busy:  # their attempts notice, and let go of them
-            await asyncio.sleep(LOOK_SECONDS)
-        if self._ends:
-            await asyncio.wait(self._ends)
-
-    async def _attempt(self, request: bytes, *, call: TaskCall) -> dict[str, Any]:
-        child = self._take()
-        try:
-            await child.connect()
-            return await child.attempt(request, call=call)
-        finally:
-            self._put_back(child)
-
-    def _take(self) -> _Child:
-        if self._idle:
-            child, timer = self._idle.popitem()
-            timer.cancel()
-        else:
-            child = _Child.start()
-        self._busy.add(child)
-        return child
-
-    def _put_back(self, child: _Child) -> None:
-        self._busy.discard(child)
-        if child.is_reusable and not self._is_closed:
-            timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire, child)
-            self._idle[child] = timer
-        elif child.is_sound:
-            self._keep(child.end())
-        else:
-            child.kill()
-            self._keep(child.reap())
-
-    def _retire(self, child: _Child) -> None:
-        self._idle.pop(child).cancel()
-        self._keep(child.end())
-
-    def _keep(self, end: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(end)
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
-
-
-class _Child:
+class Child:
     """One process, and our end of its socket. `is_sound`: it has answered all that it was asked."""
 
     def __init__(self, process: subprocess.Popen[bytes], *, connection: socket.socket) -> None:
@@ -148,17 +50,20 @@ class _Child:
         self._connection = connection
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self.pid = process.pid
+        self.attempts = 0
         self.is_sound = False
         self.is_reusable = False
+        self.on_reap: Callable[[], object] = lambda: None
 
     @classmethod
-    def start(cls) -> _Child:
+    def start(cls, prepared: Sequence[str] = ()) -> Child:
         """Its own session keeps it from our terminal, and makes it and its children one group to be killed."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "dist_task.engine.apart_child", str(os.getpid())],
+                    [sys.executable, "-P", "-m", "dist_task.executors.apart_child", str(os.getpid()), *prepared],
                     stdin=theirs.fileno(),
                     stdout=2,
                     start_new_session=True,
@@ -166,7 +71,7 @@ class _Child:
                 )
             except OSError as error:
                 ours.close()
-                raise _NeverBegun(f"it could not be started: {error}") from error
+                raise NeverBegun(f"it could not be started: {error}") from error
         return cls(process, connection=ours)
 
     async def connect(self) -> None:
@@ -177,27 +82,30 @@ class _Child:
         try:
             async with asyncio.timeout(START_SECONDS):
                 if await self._receive() != READY:
-                    raise _NeverBegun("it said something else than that it is ready")
+                    raise NeverBegun("it said something else than that it is ready")
         except TimeoutError:
-            raise _NeverBegun(f"it was not ready within {START_SECONDS:g} s") from None
+            raise NeverBegun(f"it was not ready within {START_SECONDS:g} s") from None
         except _Gone:
-            raise _NeverBegun(await self._how_it_ended()) from None
+            raise NeverBegun(await self._how_it_ended()) from None
 
-    async def attempt(self, request: bytes, *, call: TaskCall) -> dict[str, Any]:
+    async def attempt(self, request: bytes, *, call: TaskCall, margin_seconds: float) -> dict[str, Any]:
         self.is_sound = self.is_reusable = False
+        self.attempts += 1
         has_begun = False
         try:
-            async with asyncio.timeout(call.timeout_seconds + MARGIN_SECONDS):
+            async with asyncio.timeout(call.timeout_seconds + margin_seconds):
                 await self._send(request)
                 has_begun = await self._receive() == BEGUN
                 answer = await self._receive()
         except TimeoutError:
+            self.kill()
+            await self._has_ended_within(REAP_SECONDS)  # a retry must not meet it
             message = f"no answer within {call.timeout_seconds:g} s; its process was killed"
             raise ExecutionError(message, code="TIMEOUT", unknown=True) from None
         except _Gone:
             how = await self._how_it_ended()
             if not has_begun:
-                raise _NeverBegun(how) from None
+                raise NeverBegun(how) from None
             raise ProcessDied(f"The process of this attempt {how}; the work may have been done.") from None
         return self._understood(answer)
 
@@ -232,6 +140,7 @@ class _Child:
         self._close()
         if await self._has_ended_within(REAP_SECONDS):
             self.kill()
+            self.on_reap()
             self._process.wait()
         else:
             logger.error("The process %d does not end, though it was killed", self._process.pid)
@@ -242,6 +151,7 @@ class _Child:
             self.kill()
             return "closed its connection and was killed"
         self.kill()
+        self.on_reap()
         return _how(self._process.wait())
 
     async def _has_ended_within(self, seconds: float) -> bool:
@@ -275,36 +185,6 @@ class _Child:
             self._writer.close()
         else:
             self._connection.close()
-
-
-def _request(kind: str, call: TaskCall) -> bytes:
-    executor = executors().get(kind)
-    if executor is None:
-        raise ExecutionError(f"no executor for tasks of type {kind}", code="NO_EXECUTOR", permanent=True)
-    cls = type(executor)
-    request = {
-        "executor": f"{cls.__module__}:{cls.__qualname__}",
-        "call": {field.name: getattr(call, field.name) for field in fields(call)},
-        "connections": CONNECTIONS.told(),  # the child asks no database
-        "secrets": SECRETS.told(),
-    }
-    return dumps(request).encode()
-
-
-def _result(answer: dict[str, Any]) -> Result | Ongoing:
-    if "result" in answer:
-        return Result(**answer["result"])
-    if "ongoing" in answer:
-        return Ongoing(**answer["ongoing"])
-    found = answer["error"]
-    given = {name: found[name] for name in ERROR_FIELDS}
-    given["retry_after_seconds"] = _seconds(given["retry_after_seconds"])
-    raise ExecutionError(found["message"], **given)
-
-
-def _seconds(value: object) -> float:
-    """A plugin may have given anything."""
-    return float(value) if isinstance(value, int | float) and isfinite(value) else 0.0
 
 
 def _python_path() -> str:
