@@ -21,6 +21,7 @@ from dist_task.executors.connections import CONNECTIONS
 from dist_task.states import TransactionStatus
 from flows.registry_rows import parse_stored
 
+from .alerts.watch import Watch
 from .apart import Apart
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
@@ -105,6 +106,7 @@ class Drain:
         )
         self._keep(self._tick())
         self._keep(self._tidy())
+        self._keep(Watch(partial(self._clerk.request, is_atomic=True)).run())
         try:
             await self._refresh()
             await self._work_until(time.monotonic() + conf.DRAIN_SECONDS)
