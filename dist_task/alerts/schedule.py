@@ -32,6 +32,6 @@ def move(state: str, *, is_met: bool, quiet_seconds: float | None, calm_seconds:
         return Move.FIRE if is_met else Move.STAY
     if is_met:
         return Move.STAY if quiet_seconds is None else Move.STIR
-    if (quiet_seconds or 0.0) >= calm_seconds:
+    if (quiet_seconds or 0.0) >= calm_seconds:  # at once where there is no calm
         return Move.RESOLVE
     return Move.QUIET if quiet_seconds is None else Move.STAY

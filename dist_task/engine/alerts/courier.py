@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import orjson
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.utils.translation import gettext as _
@@ -72,12 +73,13 @@ def _failed(taken: Taken, *, error: str, is_final: bool = False) -> Ended:
 
 
 def _message(taken: Taken) -> Message:
+    payload = orjson.loads(taken.payload)
     return Message(
         id=f"msg_{taken.message_id}",
         event=taken.event,
         timestamp=taken.timestamp,
-        payload=taken.payload,
-        notice=notice(taken.event, taken.payload, language=taken.language),
+        payload=payload,
+        notice=notice(taken.event, payload, language=taken.language),
         url=filled(taken.url),
         secret=SECRETS.value(taken.secret) if taken.secret else "",
         now=int(taken.now),
@@ -88,7 +90,7 @@ def _mail(taken: Taken) -> None:
     """In a thread. The mail server's own answers are errors; its addresses are the deployment's (EMAIL_URL)."""
     if not settings.EMAIL_HOST and settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
         raise ExecutionError(_("this deployment has no mail server (EMAIL_URL)"), code="NO_MAIL_SERVER")
-    told = notice(taken.event, taken.payload, language=taken.language)
+    told = notice(taken.event, orjson.loads(taken.payload), language=taken.language)
     with get_connection() as connection:
         EmailMessage(
             subject=told.title,

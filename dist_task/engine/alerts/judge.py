@@ -44,8 +44,6 @@ def judge_next(cursor: Any, *, every_seconds: float = EVERY_SECONDS) -> bool:
 
 def _apply(cursor: Any, *, rule: Rule, finding: Finding) -> None:
     found = move(rule.state, is_met=finding.is_met, quiet_seconds=rule.quiet_seconds, calm_seconds=rule.calm_seconds)
-    if found is Move.QUIET and rule.calm_seconds == 0:
-        found = Move.RESOLVE
     match found:
         case Move.FIRE:
             _turn(cursor, rule=rule, finding=finding, state=RuleState.FIRING, event=DeliveryEvent.FIRING)

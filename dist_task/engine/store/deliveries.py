@@ -19,14 +19,14 @@ MOST_GIVEN_UP = 500
 
 
 class Taken(NamedTuple):
-    """`now`: the database's clock, in seconds since 1970."""
+    """`payload`: JSON. `now`: the database's clock, in seconds since 1970."""
 
     id: int
     attempt: int
     message_id: str
     event: str
     timestamp: str
-    payload: dict[str, Any]
+    payload: str
     channel_id: int
     channel_name: str
     kind: str
@@ -69,7 +69,7 @@ def take(cursor: Any, *, busy: Collection[int], lag_seconds: float = 0.0) -> lis
         FROM alerts_channel c
         WHERE d.id IN (SELECT id FROM ready) AND c.id = d.channel_id
         RETURNING d.id, d.attempts, d.message_id::text, d.event,
-            to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), d.payload,
+            to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), d.payload::text,
             c.id, c.name, c.kind, c.url, c.recipients, c.secret, c.language,
             EXTRACT(EPOCH FROM clock_timestamp())::float8
         """,
