@@ -149,9 +149,8 @@ class ChannelAdmin(BoundedAdmin):
             return False
         return super().has_delete_permission(request, obj)
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        kwargs["extra_context"] = {"can_test": self.has_test_permission(request), **(kwargs.get("extra_context") or {})}
-        return super().changeform_view(request, *args, **kwargs)
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> Any:
+        return super().render_change_form(request, {"can_test": self.has_test_permission(request), **context}, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         obj.updated_by, obj.updated_at = request.user.get_username(), Now()
