@@ -149,8 +149,11 @@ class ChannelAdmin(BoundedAdmin):
             return False
         return super().has_delete_permission(request, obj)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> Any:
-        return super().render_change_form(request, {"can_test": self.has_test_permission(request), **context}, **kwargs)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {"can_test": self.has_test_permission(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra)
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         obj.updated_by, obj.updated_at = request.user.get_username(), Now()

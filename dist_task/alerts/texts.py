@@ -48,7 +48,7 @@ def notice(event: str, payload: Mapping[str, Any], *, language: str) -> Notice:
 def _of_alert(payload: Mapping[str, Any]) -> Notice:
     words = {"severity": Severity(payload["severity"]).label, "name": plain(payload["rule"])}
     if payload["state"] == RuleState.FIRING:
-        title = _("[%(severity)s] %(name)s") % words
+        title = f"[{words['severity']}] {words['name']}"
         lines = [condition(payload), _("since %(time)s") % {"time": payload["since"]}]
     else:
         title = _("[resolved] %(name)s") % words
@@ -64,10 +64,10 @@ def condition(payload: Mapping[str, Any]) -> str:
     match payload["kind"]:
         case RuleKind.EXCEPTIONS:
             text = ngettext("%(count)d exception needs a person", "%(count)d exceptions need a person", value)
-            return text % {"count": value} + _window(payload)
+            return f"{text % {'count': value}} {_window(payload)}".strip()
         case RuleKind.COMPENSATION:
             text = ngettext("%(count)d compensation has failed", "%(count)d compensations have failed", value)
-            return text % {"count": value} + _window(payload)
+            return f"{text % {'count': value}} {_window(payload)}".strip()
         case RuleKind.NOTHING_RUNS:
             return _("no worker has lived for %(seconds)d s") % {"seconds": value}
     return _("the oldest work has been due for %(seconds)d s") % {"seconds": value}
@@ -76,8 +76,8 @@ def condition(payload: Mapping[str, Any]) -> str:
 def _window(payload: Mapping[str, Any]) -> str:
     threshold, window = payload.get("threshold", 1), payload.get("window_seconds", 0)
     if window:
-        return _(" (at least %(threshold)d within %(seconds)d s)") % {"threshold": threshold, "seconds": window}
-    return _(" (at least %(threshold)d)") % {"threshold": threshold} if threshold > 1 else ""
+        return _("(at least %(threshold)d within %(seconds)d s)") % {"threshold": threshold, "seconds": window}
+    return _("(at least %(threshold)d)") % {"threshold": threshold} if threshold > 1 else ""
 
 
 def _of_transaction(payload: Mapping[str, Any]) -> Notice:
