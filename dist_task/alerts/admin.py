@@ -106,7 +106,7 @@ class AlertRuleAdmin(BoundedAdmin):
 
     @admin.display(description=_("last found"))
     def found(self, rule: AlertRule) -> str:
-        return condition({"kind": rule.kind, "value": rule.value})
+        return condition({"kind": rule.kind, "value": rule.value}) if rule.value >= 1 else "–"
 
     @admin.display(description=_("tells"))
     def told(self, rule: AlertRule) -> str:
@@ -133,9 +133,12 @@ class ChannelAdmin(BoundedAdmin):
     sortable_by = ()
     actions = ("test",)
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         fields = ChannelForm.Meta.fields
-        return fields if obj is None else (*fields, "why_inactive", ("updated", "updated_by"))
+        if obj is None:
+            return fields
+        why = ("why_inactive",) if obj.why_inactive else ()
+        return (*fields, *why, ("updated", "updated_by"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return () if obj is None else ("why_inactive", "updated", "updated_by")

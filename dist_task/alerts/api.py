@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
@@ -39,11 +40,16 @@ class AlertRuleFilter(filters.FilterSet):
 class DeliveryFilter(filters.FilterSet):
     status = filters.ChoiceFilter(choices=DeliveryStatus.choices)
     event = filters.ChoiceFilter(choices=DeliveryEvent.choices)
-    channel = filters.CharFilter(field_name="channel__name", max_length=64)
+    channel = filters.CharFilter(method="by_channel", max_length=64, help_text="The name of a channel.")
 
     class Meta:
         model = Delivery
         fields = ()
+
+    def by_channel(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        """By its id, which an index has: a join by name would read the history."""
+        found = Channel.objects.filter(name=value).values_list("pk", flat=True).first()
+        return queryset.none() if found is None else queryset.filter(channel_id=found)
 
 
 class RowViewSet(ListModelMixin, ApiViewSet):

@@ -33,6 +33,7 @@ class Lookout:
         self._registered = Registered()
 
     async def run(self) -> None:
+        await asyncio.sleep(self._look_seconds)  # the database may be migrated just now
         self._clerk = Clerk()
         try:
             await Watch(self._ask, look_seconds=self._look_seconds, lag_seconds=self._lag_seconds).run()

@@ -195,8 +195,9 @@ class Delivery(models.Model):
         indexes = (
             # what is due, channel by channel, so that a dead one holds up nobody else (engine/store/deliveries.py)
             models.Index(fields=["channel", "due_at"], name="delivery_due", condition=Q(due_at__isnull=False)),
-            # lists: newest of a channel, newest of a status (most are delivered: the primary key serves those)
+            # lists: newest of a channel, of an event, of a status (most are delivered: the primary key serves those)
             models.Index(fields=["channel", "-id"], name="delivery_of_channel"),
+            models.Index(fields=["event", "-id"], name="delivery_of_event"),
             models.Index(
                 fields=["status", "-id"],
                 name="delivery_status_newest",
