@@ -70,8 +70,8 @@ class Subscription(models.Model):
     is_active = models.BooleanField(_("active"), default=True)
 
     class Meta:
-        verbose_name = _("webhook for finished transactions")
-        verbose_name_plural = _("webhooks for finished transactions")
+        verbose_name = _("transaction webhook")
+        verbose_name_plural = _("transaction webhooks")
         ordering = ("channel", "flow_name")
         constraints = (models.UniqueConstraint(fields=["channel", "flow_name"], name="subscription_channel_flow"),)
 

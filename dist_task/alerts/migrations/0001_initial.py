@@ -391,8 +391,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "webhook for finished transactions",
-                "verbose_name_plural": "webhooks for finished transactions",
+                "verbose_name": "transaction webhook",
+                "verbose_name_plural": "transaction webhooks",
                 "ordering": ("channel", "flow_name"),
             },
         ),
