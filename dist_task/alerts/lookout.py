@@ -13,8 +13,8 @@ from dist_task.engine.clerk import Clerk
 from dist_task.engine.registered import Registered
 from dist_task.executors.outbound import OUTBOUND
 
-LOOK_SECONDS = 15.0
-LAG_SECONDS = 10.0
+LOOK_SECONDS = 10.0
+LAG_SECONDS = 5.0
 """Workers look every second: what has been due for so long, none of them has made."""
 
 

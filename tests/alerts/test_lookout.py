@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,8 @@ from django.db.models import F
 
 from dist_task.alerts.models import AlertRule, Delivery
 from dist_task.database import connect
-from dist_task.engine.alerts import judge
+from dist_task.engine.alerts import judge, verbs
+from dist_task.engine.store import deliveries
 from dist_task.models import Worker
 from tests.commands import rows
 from tests.engine.conftest import start_worker
@@ -67,27 +69,43 @@ def test_several_evaluators_at_once_tell_a_transition_once(receiver: Receiver) -
 
     for _round in range(5):
         AlertRule.objects.update(checked_at=F("checked_at") - PAUSE)
-        _judge_at_once(evaluators=4)
+        _at_once(judge.judge_next, threads=4)
 
     assert set(AlertRule.objects.values_list("state", "sequence")) == {("firing", 1)}
     assert Delivery.objects.count() == 10
 
 
-def _judge_at_once(*, evaluators: int) -> None:
-    barrier = threading.Barrier(evaluators)
+@pytest.mark.django_db(transaction=True)
+def test_several_deliverers_at_once_take_a_delivery_once(receiver: Receiver) -> None:
+    channel = webhook(receiver)
+    for _each in range(80):
+        verbs.send_test(channel.pk, actor="ada")
+    taken: list[int] = []
 
-    def judge_all() -> None:
-        connection = connect()
-        barrier.wait(30)
-        with connection.cursor() as cursor:
-            while judge.judge_next(cursor):
+    def take(cursor: Any) -> bool:
+        found = deliveries.take(cursor, busy=())
+        taken.extend(each.id for each in found)
+        return bool(found)
+
+    _at_once(take, threads=4)
+
+    assert sorted(taken) == list(Delivery.objects.order_by("id").values_list("id", flat=True))
+
+
+def _at_once(work: Callable[[Any], bool], *, threads: int) -> None:
+    """Each thread repeats it on a connection of its own, committing each time, until it says that there is no more."""
+    barrier = threading.Barrier(threads)
+
+    def repeat() -> None:
+        with closing(connect()) as connection, connection.cursor() as cursor:
+            barrier.wait(30)
+            while work(cursor):
                 connection.commit()
-        connection.close()
 
-    threads = [threading.Thread(target=judge_all) for _each in range(evaluators)]
-    for thread in threads:
+    running = [threading.Thread(target=repeat) for _each in range(threads)]
+    for thread in running:
         thread.start()
-    for thread in threads:
+    for thread in running:
         thread.join(60)
         assert not thread.is_alive()
 
@@ -100,16 +118,13 @@ def test_a_rule_that_cannot_be_judged_holds_up_no_other(receiver: Receiver, monk
     rule(name="free", kind="nothing_runs")
     AlertRule.objects.update(checked_at=F("checked_at") - PAUSE)
     AlertRule.objects.filter(name="stuck").update(checked_at=F("checked_at") - PAUSE)
-    holder, evaluator = connect(), connect()
-    with holder.cursor() as cursor:
-        cursor.execute("LOCK TABLE exceptions_app_exceptionrecord IN ACCESS EXCLUSIVE MODE")
-
-    with evaluator.cursor() as cursor:
-        for _rule in range(2):
-            assert judge.judge_next(cursor)
-            evaluator.commit()
-    for connection in (holder, evaluator):
-        connection.close()
+    with closing(connect()) as holder, closing(connect()) as evaluator:
+        with holder.cursor() as cursor:
+            cursor.execute("LOCK TABLE exceptions_app_exceptionrecord IN ACCESS EXCLUSIVE MODE")
+        with evaluator.cursor() as cursor:
+            for _rule in range(2):
+                assert judge.judge_next(cursor)
+                evaluator.commit()
 
     assert AlertRule.objects.get(name="free").state == "firing"
     assert AlertRule.objects.get(name="stuck").state == "ok"
