@@ -14,7 +14,9 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.viewsets import GenericViewSet
 
 from dist_task import paging
-from dist_task.problems import shown
+from dist_task.envelope import flatten
+from dist_task.problems import InvalidValue, Problem, shown
+from dist_task.wire import StrictSerializer
 
 MOST_ID = 2**63 - 1
 
@@ -51,11 +53,13 @@ class ApiViewSet(GenericViewSet):
             allowed.update(filterset.base_filters)
         return allowed
 
-    def valid(self, serializer_class: type[Any]) -> dict[str, Any]:
+    def valid(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """The body of the request, checked."""
         data = self.request.data
         serializer = serializer_class(data=[] if data is None else data)  # null is no object, like a list
-        serializer.is_valid(raise_exception=True)
+        if not serializer.is_valid():
+            found = flatten(serializer.errors)
+            raise InvalidValue(Problem(place, text, serializer.hint_for(place)) for place, text in found)
         return serializer.validated_data
 
     def after_key(self, text: str) -> Any:

@@ -24,6 +24,7 @@ class Conf:
         "dist_task.executors.noop.NoopExecutor",
         "dist_task.executors.wait.WaitExecutor",
         "dist_task.executors.approval.ApprovalExecutor",
+        "dist_task.executors.subflow.SubflowExecutor",
     )
     LEASE_SECONDS: float = 15.0
     STOP_GRACE_SECONDS: float = 6.0

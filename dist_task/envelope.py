@@ -10,7 +10,7 @@ import logging
 import math
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from dist_task import payload
 from dist_task.database import is_unreachable
 from dist_task.errors import Conflict, DistTaskError, Gone, InvalidRequest, NotFound
-from dist_task.problems import InvalidValue, child_path, shown
+from dist_task.problems import InvalidValue, Problem, child_path, shown
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def describe(error: Exception) -> Failure | None:
     if isinstance(error, DistTaskError):
         return of_ours(error)
     if isinstance(error, ValidationError):
-        return invalid([{"field": place, "message": text} for place, text in flatten(error.detail)])
+        return invalid([Problem(place, text) for place, text in flatten(error.detail)])
     if isinstance(error, APIException):
         return of_framework(error)
     if isinstance(error, Http404):
@@ -126,7 +126,7 @@ def describe(error: Exception) -> Failure | None:
 
 def of_ours(error: DistTaskError) -> Failure | None:
     if isinstance(error, InvalidValue):
-        return invalid([{"field": each.path, "message": each.message} for each in error.problems])
+        return invalid(error.problems)
     code = next((code for kind, code in CODES if isinstance(error, kind)), None)
     return Failure(code, str(error)) if code else None
 
@@ -141,14 +141,20 @@ def of_framework(error: APIException) -> Failure:
     return Failure(error.status_code, message, headers=headers, data=getattr(error, "data", {}))
 
 
-def invalid(errors: list[dict[str, str]]) -> Failure:
-    """400: every error in `data`, the first few in the message."""
-    sentences = [f"{each['field']}: {each['message']}" if each["field"] else each["message"] for each in errors]
+def invalid(problems: Sequence[Problem]) -> Failure:
+    """400: every problem in `data`, with its hint where there is one, and the first few in the message."""
+    errors = [entry_of(each) for each in problems[:MOST_ERRORS]]
+    sentences = [str(each) if each.path else each.message for each in problems]
     message = "; ".join(sentences[:QUOTED_ERRORS])
     more = len(sentences) - QUOTED_ERRORS
     if more > 0:
         message += "; " + ngettext("and %(more)d more problem", "and %(more)d more problems", more) % {"more": more}
-    return Failure(400, message, errors=errors[:MOST_ERRORS])
+    return Failure(400, message, errors=errors)
+
+
+def entry_of(problem: Problem) -> dict[str, str]:
+    entry = {"field": problem.path, "message": problem.message}
+    return {**entry, "hint": problem.hint} if problem.hint else entry
 
 
 def flatten(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:

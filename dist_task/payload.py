@@ -8,7 +8,8 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from django.utils.translation import gettext_noop as _
@@ -34,6 +35,11 @@ def dumps(value: Any) -> str:
     the strings "NaN", "Infinity", "-Infinity", integers of over 1,000 digits by a string (hexadecimal), what
     lies deeper than MOST_DEPTH by a marker, keys and objects of other types by their text.
     """
+    return dumps_and_changes(value)[0]
+
+
+def dumps_and_changes(value: Any) -> tuple[str, str]:
+    """The same text, and what had to be replaced in it, in words; "" where nothing had to."""
     try:
         text = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -41,7 +47,7 @@ def dumps(value: Any) -> str:
     # orjson writes NaN as null, and \0 as an escape that jsonb refuses; few openings cannot be too deep.
     if b"null" in text or b"\\u0000" in text or text.count(b"[") + text.count(b"{") > MOST_DEPTH:
         return _dump_sanitised(value)
-    return text.decode()
+    return text.decode(), ""
 
 
 def body_of(value: Any) -> bytes:
@@ -97,11 +103,12 @@ def report_faults(
 ) -> None:
     """The same into `problems`, with own limits of depth and of the characters in strings and keys."""
     if fault := _leaf_fault(value, forbidden):
-        problems.add(path, fault)
+        problems.add(path, fault, hint=_HINTS[fault])
     for container in containers(value, most_depth=most_depth):
         if container.depth > most_depth:
             message = _("is nested deeper than %(most)d levels")
-            problems.add_at(path, keys_of(container.link), message, most=most_depth)
+            hint = _("use fewer levels, or write the inner ones as a string")
+            problems.add_at(path, keys_of(container.link), message, hint=hint, most=most_depth)
         else:
             _check_members(container, problems=problems, path=path, forbidden=forbidden)
 
@@ -111,12 +118,12 @@ def _check_members(container: "Container", *, problems: Problems, path: str, for
     for key in keys:
         if not isinstance(key, str) or forbidden.search(key):
             link = (container.link, key)
-            problems.add_at(path, keys_of(link), _("the key has a character that is not allowed"))
+            problems.add_at(path, keys_of(link), _("the key has a character that is not allowed"), hint=_REMOVE)
     for key, child in _members(container.value):
         if child.__class__ in _NEVER_WRONG or (child.__class__ is str and not forbidden.search(child)):
             continue
         if fault := _leaf_fault(child, forbidden):
-            problems.add_at(path, keys_of((container.link, key)), fault)
+            problems.add_at(path, keys_of((container.link, key)), fault, hint=_HINTS[fault])
 
 
 def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
@@ -126,12 +133,25 @@ def _leaf_fault(value: Any, forbidden: re.Pattern[str]) -> str:
     if value is None or isinstance(value, bool | dict | list):
         return ""
     if isinstance(value, str) and forbidden.search(value):
-        return _("has a character that is not allowed (control character or lone surrogate)")
+        return _BAD_CHARACTER
     if isinstance(value, int) and not -_PAST_64_BITS <= value < _PAST_64_BITS:
-        return _("is an integer beyond 64 bits")
+        return _BEYOND_64_BITS
     if isinstance(value, float) and not math.isfinite(value):
-        return _("must be a finite number")
-    return "" if isinstance(value, str | int | float) else _("is not a JSON value")
+        return _NOT_FINITE
+    return "" if isinstance(value, str | int | float) else _NO_JSON
+
+
+_BAD_CHARACTER = _("has a character that is not allowed (control character or lone surrogate)")
+_BEYOND_64_BITS = _("is an integer beyond 64 bits")
+_NOT_FINITE = _("must be a finite number")
+_NO_JSON = _("is not a JSON value")
+_REMOVE = _("remove the character")
+_HINTS = {
+    _BAD_CHARACTER: _REMOVE,
+    _BEYOND_64_BITS: _("write it as a string"),
+    _NOT_FINITE: _("write a number below 1e308, or null"),
+    _NO_JSON: _("use strings, numbers, true, false, null, lists and objects"),
+}
 
 
 # -- walking --
@@ -189,37 +209,52 @@ def _members(container: Any) -> Iterator[tuple[Any, Any]]:
 # -- sanitising --
 
 
-def _dump_sanitised(value: Any) -> str:
-    clean = _sanitise(value, depth=1, parents=frozenset())
+Noted = TypeVar("Noted")
+CHANGED_TEXT = "characters that cannot be stored (NUL, lone surrogates) became U+FFFD"
+CHANGED_NUMBER = "numbers that cannot be stored became text"
+CHANGED_DEPTH = f"what lies deeper than {MOST_DEPTH} levels, or contains itself, was cut"
+
+
+def _dump_sanitised(value: Any) -> tuple[str, str]:
+    changes: dict[str, None] = {}
+    clean = _sanitise(value, depth=1, parents=frozenset(), changes=changes)
     try:
-        return orjson.dumps(clean).decode()
+        text = orjson.dumps(clean).decode()
     except (TypeError, ValueError):  # integers beyond 64 bits: slower, but exact
-        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text, "; ".join(changes)
 
 
-def _sanitise(value: Any, *, depth: int, parents: frozenset[int]) -> Any:
+def _sanitise(value: Any, *, depth: int, parents: frozenset[int], changes: dict[str, None]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _storable(value)
+        return _noted(_storable(value), value, changes=changes, change=CHANGED_TEXT)
     if isinstance(value, int):
-        return int(value) if value.bit_length() <= _LARGEST_BITS else hex(value)
+        whole = int(value) if value.bit_length() <= _LARGEST_BITS else hex(value)
+        return _noted(whole, value, changes=changes, change=CHANGED_NUMBER)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else _name_of(value)
+        number = float(value) if math.isfinite(value) else _name_of(value)
+        return _noted(number, value, changes=changes, change=CHANGED_NUMBER)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _sanitise_container(value, depth=depth, parents=parents)
+        return _sanitise_container(value, depth=depth, parents=parents, changes=changes)
     return _text_of(value)
 
 
-def _sanitise_container(value: Any, *, depth: int, parents: frozenset[int]) -> Any:
-    if depth > MOST_DEPTH:
-        return CUT_DEPTH
-    if id(value) in parents:
-        return CIRCULAR
-    inner = parents | {id(value)}
+def _sanitise_container(value: Any, *, depth: int, parents: frozenset[int], changes: dict[str, None]) -> Any:
+    if depth > MOST_DEPTH or id(value) in parents:
+        changes[CHANGED_DEPTH] = None
+        return CUT_DEPTH if depth > MOST_DEPTH else CIRCULAR
+    inner = partial(_sanitise, depth=depth + 1, parents=parents | {id(value)}, changes=changes)
     if isinstance(value, Mapping):
-        return {_key(key): _sanitise(child, depth=depth + 1, parents=inner) for key, child in value.items()}
-    return [_sanitise(child, depth=depth + 1, parents=inner) for child in value]
+        return {_key(key, changes=changes): inner(child) for key, child in value.items()}
+    return [inner(child) for child in value]
+
+
+def _noted(clean: Noted, value: object, *, changes: dict[str, None], change: str) -> Noted:
+    if clean != value:
+        changes[change] = None
+    return clean
 
 
 def _storable(text: str) -> str:
@@ -232,10 +267,10 @@ def _name_of(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _key(key: Any) -> str:
+def _key(key: Any, *, changes: dict[str, None]) -> str:
     if isinstance(key, str):
-        return _storable(key)
-    clean = _sanitise(key, depth=MOST_DEPTH + 1, parents=frozenset())
+        return _noted(_storable(key), key, changes=changes, change=CHANGED_TEXT)
+    clean = _sanitise(key, depth=MOST_DEPTH + 1, parents=frozenset(), changes=changes)
     return clean if isinstance(clean, str) else json.dumps(clean)
 
 

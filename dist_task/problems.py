@@ -3,7 +3,9 @@
 Pure. A message is translated when it is added: it speaks the language of the request that is being answered.
 """
 
-from collections.abc import Collection, Iterable
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple, TypeGuard
@@ -26,6 +28,26 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message} ({self.hint})" if self.hint else f"{self.path}: {self.message}"
+
+
+class Fault(str):
+    """A sentence about a configuration that knows which of its keys is wrong; "" where none is more so than others.
+
+    `hint`: what to write instead, where it is more than an example of the key.
+    """
+
+    key: str
+    hint: str
+
+    def __new__(cls, sentence: str, *, key: str, hint: str = "") -> Fault:
+        fault = super().__new__(cls, sentence)
+        fault.key, fault.hint = key, hint
+        return fault
+
+
+def faults(key: str, sentences: Iterable[str]) -> list[str]:
+    """The same sentences, about this key."""
+    return [Fault(sentence, key=key) for sentence in sentences]
 
 
 class Meant(NamedTuple):
@@ -79,22 +101,34 @@ class Problems:
         """Problems that came when it was full, so that nobody needs to word them."""
         self._count += more
 
-    def add(self, path: str, message: str, /, *, meant: Meant | None = None, **parameters: object) -> None:
-        """`message` is an untranslated text, marked with gettext_noop; beyond the cap it is only counted."""
+    def add(
+        self, path: str, message: str, /, *, meant: Meant | None = None, hint: str = "", **parameters: object
+    ) -> None:
+        """`message` and `hint` are untranslated texts, marked with gettext_noop; beyond the cap it is only counted.
+
+        The word that was meant, where one is close, is a better hint than `hint`.
+        """
         self._count += 1
         if self._count <= MOST_REPORTED:
-            text = gettext(message)
-            hint = self._hint(meant) if meant else ""
-            self._found.append(Problem(path or self.root, text % parameters if parameters else text, hint))
+            advice = (self._guess(meant) if meant else "") or _told(hint, parameters)
+            self._found.append(Problem(path or self.root, _told(message, parameters), advice))
 
     def add_at(
-        self, path: str, keys: Iterable[object], message: str, /, *, meant: Meant | None = None, **parameters: object
+        self,
+        path: str,
+        keys: Iterable[object],
+        message: str,
+        /,
+        *,
+        meant: Meant | None = None,
+        hint: str = "",
+        **parameters: object,
     ) -> None:
         """The same for a member of `path`, whose own path is written out only where it is reported."""
         if not self.is_full:
             for key in keys:
                 path = child_path(path, key)
-        self.add(path, message, meant=meant, **parameters)
+        self.add(path, message, meant=meant, hint=hint, **parameters)
 
     def extend(self, problems: Iterable[Problem]) -> None:
         for problem in problems:
@@ -107,13 +141,19 @@ class Problems:
         if not more:
             return list(self._found)
         text = ngettext("and %(more)d more problem", "and %(more)d more problems", more) % {"more": more}
-        return [*self._found, Problem(self.root, text)]
+        return [*self._found, Problem(self.root, text, gettext("mend those above first, and try again"))]
 
-    def _hint(self, meant: Meant) -> str:
+    def _guess(self, meant: Meant) -> str:
         """None once enough was compared: thousands of names, each misspelt, would take minutes."""
         self._left_to_compare -= meant.cost
         guess = meant.guess() if self._left_to_compare >= 0 else ""
         return gettext("did you mean %(word)s?") % {"word": shown(guess)} if guess else ""
+
+
+def _told(text: str, parameters: Mapping[str, object]) -> str:
+    """In the language of the request."""
+    told = gettext(text) if text else ""
+    return told % parameters if parameters else told
 
 
 def shown(value: object, *, length: int = 60) -> str:

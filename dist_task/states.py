@@ -38,6 +38,14 @@ class WaitsFor(TextChoices):
     SERVICE = "service", _("the service, which is asked again")
     CALLBACK = "callback", _("a callback of the service")
     APPROVAL = "approval", _("an approval")
+    ITEMS = "items", _("its items")
+    CHILD = "child", _("another transaction")
+
+
+RunKey = tuple[str, int]
+"""Names a task run within one direction of a transaction: task id and item."""
+WHOLE = -1
+"""In place of an item's number: the task as a whole."""
 
 
 class ExceptionStatus(TextChoices):
@@ -89,6 +97,8 @@ EXCEPTION_MOVES: dict[str, frozenset[str]] = {
 FINAL_TRANSACTION = frozenset({"success", "failed", "cancelled"})
 FINAL_RUN = frozenset({"success", "failed", "skipped", "cancelled"})
 SATISFIED_RUN = frozenset({"success", "skipped"})
+ELSEWHERE = frozenset({"service", "callback"})
+"""What runs wait for whose work goes on outside, and cannot be called back."""
 
 
 def sources(moves: dict[str, frozenset[str]], *, to: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from rest_framework.request import Request
 from dist_task.conf import conf
 from dist_task.engine.operate import LONGEST_REMARK
 from dist_task.payload import CONTROL, check_strict
-from dist_task.problems import InvalidValue, shown
+from dist_task.problems import InvalidValue, Meant, shown
 
 LONGEST_INTEGER = 1000  # digits; Python refuses to read more than 4,300
 
@@ -65,6 +66,16 @@ def check_charset(media_type: str) -> None:
         raise UnsupportedMediaType(shown(media_type))
 
 
+class TooDeep(ParseError):
+    """A body of which not even the place can be said: a problem of the whole, with its hint."""
+
+    def __init__(self) -> None:
+        message = gettext("The body is nested too deeply.")
+        super().__init__(message)
+        hint = gettext("use fewer levels, or write the inner ones as a string")
+        self.data = {"errors": [{"field": "body", "message": message, "hint": hint}]}
+
+
 def read_json(data: bytes) -> Any:
     try:
         return json.loads(data.decode(), parse_int=read_integer)
@@ -75,7 +86,7 @@ def read_json(data: bytes) -> Any:
         place = {"line": error.lineno, "column": error.colno, "reason": error.msg}
         raise ParseError(message % place) from None
     except RecursionError:
-        raise ParseError(gettext("The body is nested too deeply.")) from None
+        raise TooDeep from None
 
 
 def read_integer(digits: str) -> int:
@@ -127,6 +138,13 @@ class Text(serializers.CharField):
         super().__init__(trim_whitespace=False, **kwargs)
         self.single_line = single_line
 
+    @property
+    def hint(self) -> str:
+        least = 0 if self.allow_blank else 1
+        if self.max_length is None:
+            return gettext("a string that is not empty") if least else gettext("a string")
+        return gettext("a string of %(least)d to %(most)d characters") % {"least": least, "most": self.max_length}
+
     default_error_messages: ClassVar[dict[str, Any]] = {
         "invalid": _("Not a valid string."),
         "control": _("Has a line break or another control character."),
@@ -144,6 +162,10 @@ class Text(serializers.CharField):
 
 class Flag(serializers.BooleanField):
     """true or false; not "yes", not 1."""
+
+    @property
+    def hint(self) -> str:
+        return gettext("true or false, without quotes")
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -191,6 +213,15 @@ class StrictSerializer(serializers.Serializer):
         if unknown:
             raise serializers.ValidationError(refusals(unknown))
         return value
+
+    def hint_for(self, place: str) -> str:
+        """What may stand there instead; "" where the field does not say."""
+        name = re.split(r"[.\[]", place, maxsplit=1)[0]
+        if name in self.fields:
+            return getattr(self.fields[name], "hint", "")
+        if guess := Meant(name, self.fields).guess():
+            return gettext("did you mean %(word)s?") % {"word": guess}
+        return gettext("known are: %(known)s") % {"known": ", ".join(self.fields)}
 
 
 def refusals(unknown: list[str]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Requests that `dist_task.client` has no verb for: registering flows and deciding approvals."""
+"""Requests that `dist_task.client` has no verb for: registering flows, deciding approvals, reading logs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from typing import Any
 from dist_task.client import ApiError
 
 
-def post(url: str, *, body: Any) -> Any:
+def get(url: str) -> Any:
+    return answer(urllib.request.Request(url))
+
+
+def post(url: str, *, body: Any, token: str = "") -> Any:
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    return answer(urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers))
+
+
+def answer(request: urllib.request.Request) -> Any:
     """The `data` of the envelope. Raises ApiError with its message, as the client does."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)["data"]
@@ -28,6 +35,7 @@ def register(server: str, *, name: str, definition: dict[str, Any]) -> str:
     return str(post(f"{server}/api/v1/flows", body=body)["id"])
 
 
-def decide(server: str, *, instance_id: str, task_id: str, verb: str, remark: str) -> None:
-    """`verb`: approve or reject."""
-    post(f"{server}/api/v1/transactions/{instance_id}/{verb}", body={"task_id": task_id, "remark": remark})
+def decide(server: str, *, instance_id: str, task_id: str, verb: str, remark: str, token: str = "") -> None:
+    """`verb`: approve or reject. `token` says who decides."""
+    body = {"task_id": task_id, "remark": remark}
+    post(f"{server}/api/v1/transactions/{instance_id}/{verb}", body=body, token=token)

@@ -20,12 +20,13 @@ from rest_framework.response import Response
 from dist_task.api import ApiViewSet, Flag
 from dist_task.engine.simulate import SCENARIO_KEYS, read_scenario, simulate
 from dist_task.errors import NotFound
-from dist_task.problems import shown
+from dist_task.problems import InvalidValue, Problem, shown
 
 from . import register
 from .models import Flow
 from .serializers import (
     BriefFlow,
+    ChangedFlow,
     CheckedFlow,
     CreatedFlow,
     DeletedFlow,
@@ -87,7 +88,7 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
     @extend_schema(summary="Register a flow, or its next version", request=NewFlow, responses=CreatedFlow)
     def create(self, request: Request) -> Response:
         flow = register.register(**self.valid(NewFlow))
-        return Response(CreatedFlow(flow).data)
+        return Response(CreatedFlow(flow, context={"warnings": register.warnings_about(flow)}).data)
 
     @extend_schema(
         summary="Show a flow",
@@ -111,11 +112,11 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
         summary="Change a flow",
         description="A changed definition or type makes the next version, and answers that one.",
         request=FlowChange,
-        responses=FullFlow,
+        responses=ChangedFlow,
     )
     def update(self, request: Request, pk: str) -> Response:
-        flow = find_flow(pk)
-        return Response(FullFlow(change(flow, wanted=self.valid(FlowChange))).data)
+        flow = change(find_flow(pk), wanted=self.valid(FlowChange))
+        return Response(ChangedFlow(flow, context={"warnings": register.warnings_about(flow)}).data)
 
     @extend_schema(summary="Deactivate and hide a flow", request=None, responses={200: DeletedFlow})
     def destroy(self, request: Request, pk: str) -> Response:
@@ -125,14 +126,13 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
 
     @extend_schema(
         summary="Check a definition, and change nothing",
-        description="Answers 200 whether the definition is valid or not, with all its problems.",
+        description="Answers 200 whether the definition is valid or not, with all its problems, else with warnings.",
         request=FlowToCheck,
         responses=CheckedFlow,
     )
     @action(detail=False, methods=["post"])
     def validate(self, request: Request) -> Response:
-        problems = register.find_problems(self.valid(FlowToCheck)["definition"])
-        return Response(CheckedFlow({"valid": not problems, "problems": problems}).data)
+        return Response(CheckedFlow(register.examine(self.valid(FlowToCheck)["definition"])).data)
 
     @extend_schema(
         summary="Tell how a transaction would go, and run nothing",
@@ -162,7 +162,8 @@ class FlowViewSet(ListModelMixin, ApiViewSet):
 def change(flow: Flow, *, wanted: dict[str, Any]) -> Flow:
     """PUT: the next version where the definition or the type changed, else the same row, changed."""
     if wanted.get("name", flow.name) != flow.name:
-        raise ValidationError({"name": [gettext("Cannot be changed; post a flow of the new name.")]})
+        hint = gettext("leave it out")
+        raise InvalidValue([Problem("name", gettext("Cannot be changed; post a flow of the new name."), hint)])
     columns = {name: wanted[name] for name in ("description", "is_active") if name in wanted}
     if is_changed(flow, wanted=wanted):
         flow = register.register(

@@ -13,19 +13,24 @@ from django.utils.translation import gettext_noop as _
 from dist_task.payload import CONTROL, UNSTORABLE, report_faults
 from dist_task.problems import InvalidValue, Problem, Problems
 from flows.graph import Ancestry, dependents_of, find_cycle, topological_order
+from flows.hints import with_hints
 from flows.params_schema import ParamsSchema
 from flows.reader import Reader
 from flows.source import ROOT, read_object, write_text
 from flows.tasks import (
     LONGEST_DESCRIPTION,
     LONGEST_NAME,
+    NO_EXAMPLES,
     NO_KEYS,
+    SUBFLOW,
+    Examples,
     FixedKeys,
     Kinds,
     Known,
     Registry,
     TaskSpec,
     read_tasks,
+    read_total_timeout,
     sketch_tasks,
 )
 
@@ -34,8 +39,7 @@ __all__ = ["FlowDefinition", "InvalidDefinition", "Problem", "TaskSpec", "to_tex
 MOST_TASKS = 10_000
 MOST_DEPTH = 50
 SHOWN_OF_CYCLE = 10
-FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure", "params_schema"))
-LATER_FLOW_KEYS = frozenset(("timeout",))
+FLOW_KEYS = frozenset(("name", "description", "tasks", "on_failure", "params_schema", "timeout"))
 ON_FAILURE = ("wait", "compensate")
 
 
@@ -48,16 +52,25 @@ class FlowDefinition:
     name: str
     description: str
     on_failure: str  # of ON_FAILURE: whether a person decides, or what was done is undone at once
+    timeout_seconds: float | None  # for the forward work of a transaction, from its first attempt on
     params_schema: ParamsSchema | None  # of the params that a start brings
     tasks: Mapping[str, TaskSpec]  # as written
     dependents: Mapping[str, tuple[str, ...]]
     fan_in: Mapping[str, int]  # how many each task waits for
     roots: tuple[str, ...]
     order: tuple[str, ...]  # dependencies first
+    has_items: bool  # some task is run for each item of a list
+    has_subflows: bool
 
     @classmethod
     def parse(
-        cls, data: str | bytes | dict[str, Any], *, registry: Registry, kinds: Kinds, fixed_keys: FixedKeys = NO_KEYS
+        cls,
+        data: str | bytes | dict[str, Any],
+        *,
+        registry: Registry,
+        kinds: Kinds,
+        fixed_keys: FixedKeys = NO_KEYS,
+        examples: Examples = NO_EXAMPLES,
     ) -> Self:
         """The definition, or InvalidDefinition with every problem. The caller caps the size of the text."""
         problems = Problems(root=ROOT)
@@ -66,25 +79,29 @@ class FlowDefinition:
             block = Reader(value, "", problems)
             name, description, on_failure = _read_head(block)
             schema = _read_schema(block)
+            timeout_seconds = read_total_timeout(block, "timeout")
             sketches = sketch_tasks(block)
             depends_on = {sketch.id: sketch.depends_on for sketch in sketches if sketch.id}
             dependents = dependents_of(depends_on)
             order = topological_order(depends_on, dependents=dependents)
             _report_cycle(find_cycle(depends_on, order=order), block=block)
-            known = Known(registry, kinds, fixed_keys, depends_on, Ancestry(depends_on, order=order), {})
+            known = Known(registry, kinds, fixed_keys, examples, depends_on, Ancestry(depends_on, order=order), {})
             tasks = read_tasks(sketches, known=known, problems=problems)
         if len(problems):
-            raise InvalidDefinition(problems.report())
+            raise InvalidDefinition(with_hints(problems.report()))
         return cls(
             name=name,
             description=description,
             on_failure=on_failure,
+            timeout_seconds=timeout_seconds,
             params_schema=schema,
             tasks=MappingProxyType({task.id: task for task in tasks}),
             dependents=MappingProxyType(dependents),
             fan_in=MappingProxyType({task.id: len(task.depends_on) for task in tasks}),
             roots=tuple(task.id for task in tasks if not task.depends_on),
             order=order,
+            has_items=any(task.foreach for task in tasks),
+            has_subflows=any(task.type == SUBFLOW for task in tasks),
         )
 
     @property
@@ -103,7 +120,7 @@ def to_text(data: dict[str, Any]) -> str:
         problems.add(ROOT, _("is nested too deeply"))
     except (TypeError, ValueError):
         problems.add(ROOT, _("is not JSON"))
-    raise InvalidDefinition(problems.report())
+    raise InvalidDefinition(with_hints(problems.report()))
 
 
 def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
@@ -111,7 +128,7 @@ def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
     tasks = value.get("tasks")
     if isinstance(tasks, list) and len(tasks) > MOST_TASKS:
         message = _("has %(count)d tasks; a flow may have %(most)d")
-        problems.add("tasks", message, count=len(tasks), most=MOST_TASKS)
+        problems.add("tasks", message, hint=_("split it into several flows"), count=len(tasks), most=MOST_TASKS)
         return False
     prose = {"description": value.get("description", "")}
     rest = {key: child for key, child in value.items() if key != "description"}
@@ -122,7 +139,7 @@ def _is_bounded(value: Mapping[str, Any], *, problems: Problems) -> bool:
 
 def _read_head(block: Reader) -> tuple[str, str, str]:
     """Name, description and on_failure."""
-    block.refuse_other_keys(known=FLOW_KEYS, later=LATER_FLOW_KEYS)
+    block.refuse_other_keys(known=FLOW_KEYS)
     on_failure = block.choice("on_failure", choices=ON_FAILURE, default="wait")
     if "tasks" not in block.data:
         block.refuse("tasks", _("is required"))
@@ -141,4 +158,5 @@ def _report_cycle(cycle: tuple[str, ...], *, block: Reader) -> None:
         return
     names = cycle if len(cycle) <= SHOWN_OF_CYCLE else (*cycle[: SHOWN_OF_CYCLE - 2], "…", cycle[-1])
     message = _("the tasks depend on each other in a circle: %(cycle)s")
-    block.refuse("tasks", message, cycle=" -> ".join(names))
+    hint = _("leave one of them out of depends_on")
+    block.refuse("tasks", message, hint=hint, cycle=" -> ".join(names))

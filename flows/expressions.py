@@ -148,11 +148,11 @@ class _Reading:
         self.variables: dict[str, int] = {}  # each with its first position
         self.is_refused = False
 
-    def refuse(self, node: Any, message: str, /, **parameters: Any) -> None:
+    def refuse(self, node: Any, message: str, /, *, hint: str = "", **parameters: Any) -> None:
         if not self.is_refused:  # one problem of an expression is enough
             self.is_refused = True
             position = getattr(node, "position", 0)
-            self.problems.add(self.path, message, position=position, **parameters)
+            self.problems.add(self.path, message, hint=hint, position=position, **parameters)
 
     def look_at(self, node: Any, *, at_root: bool, depth: int) -> None:
         """`at_root`: whether names in it are members of the document."""
@@ -211,7 +211,7 @@ class _Reading:
             self.refuse(steps[0], _("there is no task %(id)s (at character %(position)d)"), id=shown(task))
         elif task_id not in self.scope.ancestors:
             message = _("this task does not depend on %(id)s, whose output may not be there yet")
-            self.refuse(steps[0], message, id=shown(task))
+            self.refuse(steps[0], message, hint=_('add "%(id)s" to depends_on'), id=shown(task))
         elif len(steps) > 1 and steps[1].type == "name" and steps[1].value != "output":
             message = _("tasks.%(id)s has no %(name)s, only output (at character %(position)d)")
             self.refuse(steps[1], message, id=shown(task), name=shown(steps[1].value))

@@ -15,19 +15,19 @@ class Reader:
     path: str
     problems: Problems
 
-    def refuse(self, key: str, message: str, /, *, meant: Meant | None = None, **parameters: object) -> None:
-        self.problems.add_at(self.path, (key,), message, meant=meant, **parameters)
+    def refuse(
+        self, key: str, message: str, /, *, meant: Meant | None = None, hint: str = "", **parameters: object
+    ) -> None:
+        self.problems.add_at(self.path, (key,), message, meant=meant, hint=hint, **parameters)
 
-    def refuse_other_keys(self, *, known: Collection[str], later: Collection[str] = ()) -> None:
+    def refuse_other_keys(self, *, known: Collection[str]) -> None:
         strangers = [key for key in self.data if key not in known]
         if self.problems.is_full:
             self.problems.count(len(strangers))
             return
         for key in strangers:
-            if key in later:
-                self.refuse(key, _("this version does not support it yet"))
-            else:
-                self.refuse(key, _("unknown key"), meant=Meant(key, known))
+            told = ", ".join(sorted(known))
+            self.refuse(key, _("unknown key"), meant=Meant(key, known), hint=_("known are: %(known)s"), known=told)
 
     def text(self, key: str, *, longest: int, default: str = "") -> str:
         value = self.data.get(key, default)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop as _
 
+from dist_task.executors.base import executors
 from dist_task.payload import CONTROL, UNSTORABLE
 from dist_task.problems import InvalidValue, Problem, Problems
 
+from .advice import warnings_of
 from .definition import FlowDefinition, InvalidDefinition, to_text
 from .models import Flow, TaskDefinition
-from .registry_rows import Snapshot, parse, snapshot
+from .registry_rows import Snapshot, load, parse, snapshot
 
 
 def register(
@@ -46,11 +48,13 @@ def check_words(*, name: str, flow_type: str, create_user: str, description: str
     for column, text in (("name", name), ("flow_type", flow_type), ("create_user", create_user)):
         longest = max_length(column)
         if CONTROL.search(text):
-            problems.add(column, _("Has a line break or another control character."))
+            problems.add(column, _("Has a line break or another control character."), hint=_("remove the character"))
         if len(text) > longest:
-            problems.add(column, _("must have at most %(longest)d characters"), longest=longest)
+            message = _("must have at most %(longest)d characters")
+            problems.add(column, message, hint=_("shorten it"), longest=longest)
     if UNSTORABLE.search(description):
-        problems.add("description", _("has a character that is not allowed (control character or lone surrogate)"))
+        message = _("has a character that is not allowed (control character or lone surrogate)")
+        problems.add("description", message, hint=_("remove the character"))
     if len(problems):
         raise InvalidValue(problems.report())
 
@@ -71,13 +75,28 @@ def read(definition: str | dict[str, Any]) -> FlowDefinition:
     return parse(definition, pinned=whole_registry())
 
 
-def find_problems(definition: str | dict[str, Any]) -> list[Problem]:
-    """Everything for which posting the definition would be refused."""
+class Findings(NamedTuple):
+    """`warnings` are no reason to refuse a definition; one that has problems has none, since nobody looked."""
+
+    problems: list[Problem]
+    warnings: list[Problem]
+
+
+def examine(definition: str | dict[str, Any]) -> Findings:
+    """Everything for which posting the definition would be refused, or what its author should look at."""
     try:
-        read(definition)
+        found = read(definition)
     except InvalidDefinition as error:
-        return error.problems
-    return []
+        return Findings(error.problems, [])
+    return Findings([], warnings_of(found, executors=executors()))
+
+
+def warnings_about(flow: Flow) -> list[Problem]:
+    """The same of one that is registered; nothing of one from earlier times that is refused today."""
+    try:
+        return warnings_of(load(flow), executors=executors())
+    except InvalidDefinition:
+        return []
 
 
 def whole_registry() -> Snapshot:

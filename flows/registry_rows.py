@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
+from django.utils.translation import gettext
+
 from dist_task.executors.base import executors
+from dist_task.payload import UNSTORABLE
+from dist_task.problems import Fault, shown
 
 from .connection_rows import learn_connections
 from .definition import FlowDefinition
@@ -14,6 +18,7 @@ from .fields import parse_fields
 from .models import Flow, TaskDefinition
 from .params_schema import ParamsSchema
 from .registry import RegisteredTask
+from .tasks import SUBFLOW
 
 Snapshot = dict[str, dict[str, Any]]
 
@@ -49,13 +54,33 @@ def parse(definition: str | dict[str, Any], *, pinned: Snapshot) -> FlowDefiniti
     """Raises InvalidDefinition with every problem."""
     learn_connections()
     kinds = {kind: executor.check_config for kind, executor in executors().items()}
-    return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds, fixed_keys=_fixed_keys())
+    if SUBFLOW in kinds:
+        kinds[SUBFLOW] = partial(_subflow_problems, check=kinds[SUBFLOW])
+    return FlowDefinition.parse(
+        definition,
+        registry=registered(pinned),
+        kinds=kinds,
+        fixed_keys=_fixed_keys(),
+        examples={kind: getattr(executor, "examples", {}) for kind, executor in executors().items()},
+    )
 
 
 def parse_stored(definition: str, *, pinned: Snapshot) -> FlowDefinition:
     """A definition that was checked when it was posted: what a deployment allows today is the executor's to say."""
     kinds = dict.fromkeys(executors(), _unchecked)
     return FlowDefinition.parse(definition, registry=registered(pinned), kinds=kinds)
+
+
+def _subflow_problems(config: Mapping[str, Any], *, check: Callable[[Mapping[str, Any]], list[str]]) -> list[str]:
+    """What is wrong with it, and whether the flow is there: a flow is posted after those that it starts."""
+    if problems := check(config):
+        return problems
+    (key, value) = next(iter(config.items()))
+    named = {"pk": value} if key == "flow_id" else {"name": value}
+    if not UNSTORABLE.search(value) and Flow.objects.visible().filter(is_active=True, **named).exists():
+        return []
+    message = gettext("there is no active flow %(flow)s") % {"flow": shown(value)}
+    return [Fault(message, key=key, hint=gettext("register it before the flow that starts it"))]
 
 
 def _fixed_keys() -> dict[str, frozenset[str]]:

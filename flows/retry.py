@@ -17,7 +17,7 @@ JITTERS = ("none", "full")
 MOST_ATTEMPTS = 1000
 LONGEST_INTERVAL = 30 * 86400
 MOST_CODES = 100
-_KEYS = frozenset(
+KEYS = frozenset(
     ("strategy", "max_attempts", "interval", "backoff", "multiplier", "max_interval", "jitter", "terminal_on")
 )
 
@@ -45,7 +45,7 @@ class RetryPolicy:
     @classmethod
     def read(cls, block: Reader) -> Self:
         """The same from a block that is known to be an object; what is wrong goes to its problems."""
-        block.refuse_other_keys(known=_KEYS)
+        block.refuse_other_keys(known=KEYS)
         if "max_attempts" in block.data and "strategy" not in block.data:
             block.refuse("strategy", _("is required where max_attempts is given"))
         return cls(

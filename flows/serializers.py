@@ -13,7 +13,9 @@ from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatu
 from dist_task.wire import Flag, RowSerializer, StrictSerializer, Text
 
 from .definition import MOST_TASKS
+from .hints import EXAMPLES, ROOT, example_of
 from .models import Flow
+from .register import Findings
 
 LONGEST_DESCRIPTION = 10_000
 BRIEF = (
@@ -34,6 +36,10 @@ class Definition(serializers.Field):
     """JSON text, or the object itself."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": _("Must be a JSON string or a JSON object.")}
+
+    @property
+    def hint(self) -> str:
+        return example_of(ROOT, EXAMPLES)
 
     def to_internal_value(self, data: Any) -> str | dict[str, Any]:
         if not isinstance(data, str | dict):
@@ -63,10 +69,26 @@ class FlowChange(StrictSerializer):
     is_active = Flag(required=False)
 
 
-class CreatedFlow(RowSerializer):
+class ProblemEntry(serializers.Serializer):
+    path = serializers.CharField()
+    message = serializers.CharField()
+    hint = serializers.CharField(help_text="What to write instead: the word that was meant, or an example.")
+
+
+class Warned(RowSerializer):
+    """A flow that was posted, with what its author should look at. `warnings` come in the context."""
+
+    warnings = serializers.SerializerMethodField(help_text="What may be written, and was perhaps not meant.")
+
+    @extend_schema_field(ProblemEntry(many=True))
+    def get_warnings(self, flow: Flow) -> Any:
+        return ProblemEntry(self.context["warnings"], many=True).data
+
+
+class CreatedFlow(Warned):
     class Meta:
         model = Flow
-        fields = ("id", "name", "version", "created_at")
+        fields = ("id", "name", "version", "created_at", "warnings")
 
 
 class BriefFlow(RowSerializer):
@@ -87,6 +109,12 @@ class FullFlow(RowSerializer):
         return json.loads(flow.definition) if self.context.get("as_object") else flow.definition
 
 
+class ChangedFlow(Warned, FullFlow):
+    class Meta:
+        model = Flow
+        fields = (*BRIEF, "definition", "warnings")
+
+
 class DeletedFlow(serializers.Serializer):
     id = serializers.CharField()
     deleted = serializers.BooleanField()
@@ -102,15 +130,15 @@ class FlowToCheck(StrictSerializer):
     create_user = Text(required=False, max_length=100, single_line=True)
 
 
-class ProblemEntry(serializers.Serializer):
-    path = serializers.CharField()
-    message = serializers.CharField()
-    hint = serializers.CharField(help_text="What may have been meant; empty where nobody can guess.")
-
-
 class CheckedFlow(serializers.Serializer):
-    valid = serializers.BooleanField()
+    """Of register.Findings."""
+
+    valid = serializers.SerializerMethodField()
     problems = ProblemEntry(many=True)
+    warnings = ProblemEntry(many=True, help_text="What may be written, and was perhaps not meant; no reason to refuse.")
+
+    def get_valid(self, found: Findings) -> bool:
+        return not found.problems
 
 
 class TaskIds(serializers.ListField):

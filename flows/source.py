@@ -41,7 +41,7 @@ def _read_text(data: str | bytes, *, problems: Problems) -> Any:
         text = data if isinstance(data, str) else data.decode()
         if text.count("{") > MOST_OBJECTS:
             message = _("has too many objects: a flow may have 10,000 tasks, and %(most)d objects in all")
-            problems.add("tasks", message, most=MOST_OBJECTS)
+            problems.add("tasks", message, hint=_("split it into several flows"), most=MOST_OBJECTS)
             return None
         value = json.loads(text, object_pairs_hook=hook, parse_int=_read_integer)
     except json.JSONDecodeError as error:
@@ -83,4 +83,5 @@ def _report_repetitions(value: Any, *, problems: Problems) -> None:
         if isinstance(container.value, _Repeated):
             for key in container.value.repeated:
                 message = _("the key %(key)s is given more than once")
-                problems.add_at("", keys_of((container.link, key)), message, key=shown(key))
+                hint = _("remove all but one of them")
+                problems.add_at("", keys_of((container.link, key)), message, hint=hint, key=shown(key))

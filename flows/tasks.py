@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext_noop as _
 
 from dist_task.executors.secrets import Place, places
-from dist_task.problems import Meant, Problem, Problems, child_path, shown
+from dist_task.problems import Meant, Problems, child_path, shown
 from flows import expressions
-from flows.expressions import FLOW_ROOTS, Expression
+from flows.expressions import FLOW_ROOTS, MOST_ITEMS, Expression
 from flows.fields import Field
 from flows.graph import Ancestry
+from flows.hints import report_config
 from flows.reader import Reader
 from flows.registry import RegisteredTask
 from flows.retry import RetryPolicy
@@ -43,20 +44,24 @@ TASK_KEYS = frozenset(
         "input_from",
         "output",
         "when",
+        "foreach",
+        "max_parallel",
         "compensate",
     )
 )
-LATER_TASK_KEYS = frozenset(("foreach", "max_parallel"))
 COMPENSATE_KEYS = frozenset(("task_name", "type", "config", "input", "timeout", "total_timeout", "retry"))
 INPUT_ROOTS = frozenset(("params", "tasks", "instance_id", "secrets"))
+ITEM_ROOTS = frozenset(("item", "index"))
 CONFIG_ROOTS = INPUT_ROOTS | {"input"}
 UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
 UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
 """Of a compensation that says nothing else: longer than most outages, over an hour in all."""
+SUBFLOW = "subflow"
 NO_TASK = _("there is no task %(id)s")
 NO_TEMPLATE = Template({})
 NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
+NO_EXAMPLES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # The type that a config gives away, where neither the task nor the registry names one.
 TYPE_OF_KEYS = (
     ("rpc", ("service", "method")),
@@ -71,6 +76,8 @@ Kinds = Mapping[str, Callable[[Mapping[str, Any]], list[str]]]
 """Task type to what checks a config of it."""
 FixedKeys = Mapping[str, Collection[str]]
 """Task type to the keys of its config that choose where a call goes: no data of a transaction may stand there."""
+Examples = Mapping[str, Mapping[str, Any]]
+"""Task type to an example of each key of its config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +99,20 @@ class TaskSpec:
     config_template: Template = NO_TEMPLATE
     input: Template | None = None  # in place of the transaction's params
     when: Expression | None = None  # where it gives false the task is skipped
-    ancestors: frozenset[str] = frozenset()  # those that `when` may look at without naming them
+    foreach: Expression | None = None  # what gives a list, for each item of which the task is run
+    max_parallel: int | None = None  # of its items
+    ancestors: frozenset[str] = frozenset()  # those that its expressions may look at without naming them
     secret_places: tuple[Place, ...] = ()  # of what it is given: where the definition itself names secrets
     compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
 
     @property
     def needs(self) -> frozenset[str]:
-        """The tasks whose outputs its templates and its condition look at."""
-        named = self.when.needs if self.when else frozenset()
-        looked_at = self.ancestors if named is None else named
-        return self.config_template.needs | (self.input.needs if self.input else frozenset()) | looked_at
+        """The tasks whose outputs its templates and its expressions look at."""
+        needed = self.config_template.needs | (self.input.needs if self.input else frozenset())
+        for expression in (self.when, self.foreach):
+            if expression is not None:
+                needed |= self.ancestors if expression.needs is None else expression.needs
+        return needed
 
 
 class Sketch(NamedTuple):
@@ -119,6 +130,7 @@ class Known:
     registry: Registry
     kinds: Kinds
     fixed_keys: FixedKeys
+    examples: Examples
     ids: Collection[str]
     ancestry: Ancestry
     aliases: Mapping[str, str]
@@ -163,7 +175,7 @@ def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
         block.refuse("id", _("must be 1 to 64 letters, digits, _ or -, and not begin with -"))
     elif task_id in ids:
         message = _("%(id)s is the id of tasks[%(first)d] too")
-        block.refuse("id", message, id=task_id, first=ids[task_id])
+        block.refuse("id", message, hint=_("give each task an id of its own"), id=task_id, first=ids[task_id])
     else:
         ids[task_id] = index
         return task_id
@@ -172,13 +184,16 @@ def _read_id(block: Reader, *, index: int, ids: dict[str, int]) -> str:
 
 def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     task_id, block, depends_on = sketch
-    block.refuse_other_keys(known=TASK_KEYS, later=LATER_TASK_KEYS)
+    block.refuse_other_keys(known=TASK_KEYS)
+    items = ITEM_ROOTS if "foreach" in block.data else frozenset()
     description = block.text("description", longest=LONGEST_DESCRIPTION)
-    called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS), known=known)
+    called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS | items), known=known)
     name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
     timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
-    when = _read_condition(block, scope=known.scope(task_id, roots=FLOW_ROOTS))
-    return TaskSpec(
+    flow_scope = known.scope(task_id, roots=FLOW_ROOTS)
+    when, foreach = (_read_expression(block, key, scope=flow_scope) for key in ("when", "foreach"))
+    looks_everywhere = any(each.needs is None for each in (when, foreach) if each is not None)
+    spec = TaskSpec(
         id=task_id,
         name=name,
         task_name=called.task_name,
@@ -187,12 +202,14 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         depends_on=depends_on,
         config=called.config,
         config_template=called.config_template,
-        input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS)),
+        input=_read_input(block, scope=known.scope(task_id, roots=INPUT_ROOTS | items)),
         when=when,
-        ancestors=frozenset(known.ancestry.of(task_id)) if when and when.needs is None else frozenset(),
+        foreach=foreach,
+        max_parallel=_read_max_parallel(block),
+        ancestors=frozenset(known.ancestry.of(task_id)) if looks_everywhere else frozenset(),
         retry=_read_retry(block, default=RetryPolicy()),
         timeout_seconds=timeout_seconds,
-        total_seconds=_read_total_timeout(block),
+        total_seconds=read_total_timeout(block),
         optional=block.flag("optional", default=False),
         inputs=called.entry.inputs if called.entry else (),
         secret_places=_secret_places(block, entry=called.entry),
@@ -200,6 +217,8 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
             block, task_id=task_id, name=name, type=called.type, timeout_seconds=timeout_seconds, known=known
         ),
     )
+    is_undone_by_itself = spec.type == SUBFLOW and spec.compensate is None
+    return replace(spec, compensate=_undo_of_subflow(spec)) if is_undone_by_itself else spec
 
 
 class _Called(NamedTuple):
@@ -220,7 +239,8 @@ def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str
     kind = _read_type(block, entry=entry, config=config, known=known, default=default_type)
     path = child_path(block.path, "config")
     if check := known.kinds.get(kind):
-        block.problems.extend(Problem(path, sentence) for sentence in check(config))
+        examples = known.examples.get(kind, {})
+        report_config(check(config), kind=kind, path=path, problems=block.problems, examples=examples)
     fixed_keys = known.fixed_keys.get(kind, ())
     template = read_config(config, path=path, problems=block.problems, scope=scope, fixed_keys=fixed_keys)
     return _Called(task_name, entry, kind, config, template)
@@ -229,7 +249,8 @@ def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str
 def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     """The parameters that the task says itself; None where it is given those of the transaction."""
     if "input_from" in block.data and "input" in block.data:
-        block.refuse("input_from", _("is another way to say input: only one of them may be given"))
+        message = _("is another way to say input: only one of them may be given")
+        block.refuse("input_from", message, hint=_("leave it out"))
     if "input" in block.data:
         value, key = dict(block.member("input")), "input"
     elif "input_from" in block.data:
@@ -241,12 +262,18 @@ def _read_input(block: Reader, *, scope: Scope) -> Template | None:
     return read(value, path=child_path(block.path, key), problems=block.problems, scope=scope)
 
 
-def _read_condition(block: Reader, *, scope: Scope) -> Expression | None:
-    if "when" not in block.data:
+def _read_expression(block: Reader, key: str, *, scope: Scope) -> Expression | None:
+    if key not in block.data:
         return None
-    return expressions.read(
-        block.data["when"], path=child_path(block.path, "when"), problems=block.problems, scope=scope
-    )
+    return expressions.read(block.data[key], path=child_path(block.path, key), problems=block.problems, scope=scope)
+
+
+def _read_max_parallel(block: Reader) -> int | None:
+    if "max_parallel" not in block.data:
+        return None
+    if "foreach" not in block.data:
+        block.refuse("max_parallel", _("is for the items of a foreach, which this task does not have"))
+    return block.whole("max_parallel", least=1, most=MOST_ITEMS, default=MOST_ITEMS)
 
 
 def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Place, ...]:
@@ -259,10 +286,10 @@ def _read_timeout(block: Reader, *, default: float) -> float:
     return block.number("timeout", least=LEAST_TIMEOUT, most=MOST_TIMEOUT, default=default)
 
 
-def _read_total_timeout(block: Reader) -> float | None:
-    if "total_timeout" not in block.data:
+def read_total_timeout(block: Reader, key: str = "total_timeout") -> float | None:
+    if key not in block.data:
         return None
-    return block.number("total_timeout", least=LEAST_TIMEOUT, most=MOST_TOTAL_TIMEOUT, default=MOST_TOTAL_TIMEOUT)
+    return block.number(key, least=LEAST_TIMEOUT, most=MOST_TOTAL_TIMEOUT, default=MOST_TOTAL_TIMEOUT)
 
 
 def _read_compensation(
@@ -273,7 +300,8 @@ def _read_compensation(
         return None
     undo = Reader(block.member("compensate"), child_path(block.path, "compensate"), block.problems)
     undo.refuse_other_keys(known=COMPENSATE_KEYS)
-    scope = known.scope(task_id, roots=UNDO_ROOTS)
+    roots = UNDO_ROOTS | ITEM_ROOTS if "foreach" in block.data else UNDO_ROOTS
+    scope = known.scope(task_id, roots=roots)
     called = _read_called(undo, scope=scope, known=known, default_type=type)
     return TaskSpec(
         id=task_id,
@@ -287,11 +315,29 @@ def _read_compensation(
         input=_read_input(undo, scope=scope),
         retry=_read_retry(undo, default=UNDO_RETRY),
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
-        total_seconds=_read_total_timeout(undo),
+        total_seconds=read_total_timeout(undo),
         optional=False,
         inputs=(),
         # without an input of its own it gets what its task was given
         secret_places=_secret_places(undo if "input" in undo.data else block, entry=None),
+    )
+
+
+def _undo_of_subflow(spec: TaskSpec) -> TaskSpec:
+    """The transaction that was started is undone as its own flow says. It names no flow: it starts none."""
+    return TaskSpec(
+        id=spec.id,
+        name=spec.name,
+        task_name="",
+        description="",
+        type=SUBFLOW,
+        depends_on=(),
+        config={},
+        retry=UNDO_RETRY,
+        timeout_seconds=spec.timeout_seconds,
+        total_seconds=None,
+        optional=False,
+        inputs=(),
     )
 
 
@@ -313,7 +359,8 @@ def _read_type(
             return ""
         if entry and kind != entry.type:
             message = _("is %(type)s, but the task definition %(task_name)s is of type %(registered)s")
-            block.refuse("type", message, type=shown(kind), task_name=entry.name, registered=entry.type)
+            named = {"type": shown(kind), "task_name": entry.name, "registered": entry.type}
+            block.refuse("type", message, meant=None, hint=_("leave it out"), **named)
             return ""
     else:
         default = "" if "task_name" in block.data else default
@@ -347,11 +394,11 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
         return tuple(named)
     needed: dict[str, None] = {}
     for index, other in enumerate(named):
-        fault = ""
+        fault, hint = "", _("leave it out")
         if not isinstance(other, str):
-            fault = _("must be the id of a task")
+            fault, hint = _("must be the id of a task"), ""
         elif other not in ids:
-            fault = NO_TASK
+            fault, hint = NO_TASK, _("name a task of this flow, or leave it out")
         elif other == task_id:
             fault = _("the task %(id)s cannot depend on itself")
         elif other in needed:
@@ -360,7 +407,7 @@ def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -
             needed[other] = None
         if fault:
             meant = Meant(other, ids) if fault == NO_TASK else None
-            block.problems.add_at(block.path, ("depends_on", index), fault, meant=meant, id=shown(other))
+            block.problems.add_at(block.path, ("depends_on", index), fault, meant=meant, hint=hint, id=shown(other))
     return tuple(needed)
 
 

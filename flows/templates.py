@@ -40,6 +40,9 @@ SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _KEY = re.compile(r"[^\s\0-\x1f\x7f-\x9f.$(){}\[\]'\"`]+")
 _LEAVES = frozenset(("instance_id", "index"))  # roots without members
 _FIXED_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\\\s\0-\x1f\x7f]+[/?].*", re.DOTALL)
+_NOT_BEFORE = _("${%(template)s}: this task does not depend on %(id)s, whose output may not be there yet")
+_TO_DEPEND = _('add "%(id)s" to depends_on')
+_LOOKUPS = _("for example ${params.amount}, ${tasks.reserve.output.id} or ${instance_id}")
 _JSON_PATH = re.compile(r"\$((?:\.[^.\[\]]+|\[[0-9]+\])+)")
 
 
@@ -125,7 +128,7 @@ def read_config(
     for key in url_keys:
         if isinstance(url := config.get(key), str) and not host_is_fixed(url):
             message = _("a template may stand in the path and the query of a URL only, not in its scheme, host or port")
-            problems.add_at(path, (key,), message)
+            problems.add_at(path, (key,), message, hint=_("write the host out, or name a registered connection"))
     url_keys = (*url_keys, *path_keys)
     return read(config, path=path, problems=problems, scope=scope, url_keys=url_keys, text_keys=text_keys)
 
@@ -136,7 +139,7 @@ def refuse_templates(value: Any, *, path: str, problems: Problems) -> None:
     found += [link for link, text in strings(value) if "${" in text]
     for link in found:
         message = _("a template is refused here: this is not for the data of a transaction to choose")
-        problems.add_at(path, keys_of(link), message)
+        problems.add_at(path, keys_of(link), message, hint=_("write the value itself"))
 
 
 def host_is_fixed(url: str) -> bool:
@@ -149,7 +152,8 @@ def report_count(templates: Iterable[Template], *, path: str, problems: Problems
     """Whether a definition has more of them than it may."""
     count = sum(template.count for template in templates)
     if count > MOST_TEMPLATES:
-        problems.add(path, _("has %(count)d templates; a flow may have %(most)d"), count=count, most=MOST_TEMPLATES)
+        message = _("has %(count)d templates; a flow may have %(most)d")
+        problems.add(path, message, hint=_("split it into several flows"), count=count, most=MOST_TEMPLATES)
 
 
 def read_aliases(outputs: Iterable[tuple[str, str, Any]], *, ids: Container[str], problems: Problems) -> dict[str, str]:
@@ -205,8 +209,10 @@ class _Reading:
         self.needs: set[str] = set()
         self.secrets: set[str] = set()
 
-    def refuse(self, link: Link, message: str, /, *, meant: Meant | None = None, **parameters: object) -> None:
-        self.problems.add_at(self.path, keys_of(link), message, meant=meant, **parameters)
+    def refuse(
+        self, link: Link, message: str, /, *, meant: Meant | None = None, hint: str = "", **parameters: object
+    ) -> None:
+        self.problems.add_at(self.path, keys_of(link), message, meant=meant, hint=hint, **parameters)
 
     def read(self, value: Any, *, link: Link, depth: int, is_url: bool = False, is_text: bool = False) -> Any:
         """The value itself where it holds no template, else a node with `fill`."""
@@ -215,7 +221,8 @@ class _Reading:
         if not isinstance(value, dict | list):
             return value
         if depth > MOST_REQUEST_DEPTH:
-            self.refuse(link, _("is nested deeper than %(most)d levels"), most=MOST_REQUEST_DEPTH)
+            hint = _("use fewer levels, or write the inner ones as a string")
+            self.refuse(link, _("is nested deeper than %(most)d levels"), hint=hint, most=MOST_REQUEST_DEPTH)
             return value
         if isinstance(value, dict):
             return self._read_object(value, link, depth, is_text)
@@ -226,7 +233,7 @@ class _Reading:
         nodes = {}
         for key, child in value.items():
             if isinstance(key, str) and "${" in key:
-                self.refuse((link, key), _("a key cannot hold a template"))
+                self.refuse((link, key), _("a key cannot hold a template"), hint=_("write the key itself"))
             is_url = not link and key in self.url_keys
             stays_text = is_text or (not link and key in self.text_keys)
             nodes[key] = self.read(child, link=(link, key), depth=depth + 1, is_url=is_url, is_text=stays_text)
@@ -245,7 +252,8 @@ class _Reading:
                 continue
             close = text.find("}", start)
             if close < 0:
-                self.refuse(link, _("a template ${ is not closed by }; $${ stands for the two characters themselves"))
+                message = _("a template ${ is not closed by }; $${ stands for the two characters themselves")
+                self.refuse(link, message, hint=_("write } behind it"))
                 return text
             if is_url and "?" in text[end:start]:
                 write = as_part_of_query
@@ -261,7 +269,8 @@ class _Reading:
         if fault := _form_fault(text, keys) or self._root_fault(keys):
             roots = ", ".join(sorted(self.scope.roots))
             named = {"template": shown(text), "id": shown("".join(keys[1:2]))}
-            self.refuse(link, fault, meant=self._meant(keys), roots=roots, longest=LONGEST_TEMPLATE, **named)
+            meant, hint = self._meant(keys), _TO_DEPEND if fault == _NOT_BEFORE else _LOOKUPS
+            self.refuse(link, fault, meant=meant, hint=hint, roots=roots, longest=LONGEST_TEMPLATE, **named)
             return ""
         if keys[0] == "secrets":
             self.secrets.add(keys[1])
@@ -289,7 +298,7 @@ class _Reading:
         if (task_id := self._id_of(keys[1])) not in self.scope.ids:
             return _("there is no task %(id)s")
         if task_id not in self.scope.ancestors:
-            return _("${%(template)s}: this task does not depend on %(id)s, whose output may not be there yet")
+            return _NOT_BEFORE
         return ""
 
     def _meant(self, keys: list[str]) -> Meant | None:

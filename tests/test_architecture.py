@@ -27,10 +27,10 @@ BASE = {
     "flows": r"(__init__|apps)",
 }
 PURE = {
-    "dist_task": r"(engine/(plan|outcome|compensate|simulate)|executors/.*"
+    "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
     r"|alerts/(words|schedule|texts|formats|addresses))",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
-    r"|params_schema",
+    r"|params_schema|hints|advice",
 }
 MODELS = r"((alerts/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"

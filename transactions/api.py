@@ -25,6 +25,7 @@ from dist_task.errors import DistTaskError, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import shown
 from dist_task.roles import roles_of
+from dist_task.states import Op, RunStatus
 from dist_task.wire import Remark
 from flows.registry_rows import load
 
@@ -40,6 +41,12 @@ WAIT = OpenApiParameter(
     OpenApiTypes.FLOAT,
     description=f"Answer when the status is final, or after these seconds (0 to {longpoll.MOST_SECONDS}).",
 )
+
+RUN_FILTERS = [
+    OpenApiParameter("task_id", OpenApiTypes.STR, description="Only runs of this task."),
+    OpenApiParameter("op", OpenApiTypes.STR, enum=Op.values),
+    OpenApiParameter("status", OpenApiTypes.STR, enum=RunStatus.values),
+]
 
 
 def checked_id(instance_id: str) -> str:
@@ -78,7 +85,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     lookup_field = "instance_id"
     after_field = "instance_id"
     paged: ClassVar = ("list", "tasks", "logs")
-    query: ClassVar = {"retrieve": ("wait",)}
+    query: ClassVar = {"retrieve": ("wait",), "tasks": ("task_id", "op", "status")}
     permissions: ClassVar = {
         "list": "transactions.view_transaction",
         "retrieve": "transactions.view_transaction",
@@ -208,6 +215,8 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
 
     @extend_schema(
         summary="List the task runs of a transaction",
+        description="The items of a task with `foreach` are runs of their own, with their number as `item`.",
+        parameters=RUN_FILTERS,
         responses=serializers.TaskRunEntry(many=True),
         filters=False,
     )
@@ -215,7 +224,8 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     def tasks(self, request: Request, instance_id: str) -> Response:
         txn = find_transaction(instance_id)
         context = {"instance_id": txn.instance_id, "definition": load(txn.flow)}
-        page = self.paginate_queryset(TaskRun.objects.filter(transaction=txn).order_by("id"))
+        runs = TaskRun.objects.filter(transaction=txn, **run_filter(request)).order_by("id")
+        page = self.paginate_queryset(runs)
         return self.get_paginated_response(serializers.TaskRunEntry(page, many=True, context=context).data)
 
     @extend_schema(
@@ -230,6 +240,17 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         return self.get_paginated_response(serializers.LogEntry(page, many=True).data)
 
 
+def run_filter(request: Request) -> dict[str, str]:
+    """Of the runs of a transaction; ValidationError for a direction or a status that there is not."""
+    wanted = {name: request.query_params[name] for name in ("task_id", "op", "status") if name in request.query_params}
+    for name, choices in (("op", Op.values), ("status", RunStatus.values)):
+        if wanted.get(name, choices[0]) not in choices:
+            raise ValidationError({name: [gettext("Must be one of: %(choices)s") % {"choices": ", ".join(choices)}]})
+    if "\0" in wanted.get("task_id", ""):
+        raise ValidationError({"task_id": [gettext("there is no such task")]})
+    return wanted
+
+
 def requested(wanted: dict[str, Any]) -> StartRequest:
     return StartRequest(instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {}))
 
@@ -241,6 +262,7 @@ def undo_entry(undoing: Undoing) -> dict[str, Any]:
         "name": step.name,
         "step": step.step,
         "undo": step.is_undone,
+        "items": step.items,
         "maybe_executed": step.maybe_executed,
         "status": run.status if run else None,
         "attempt": run.attempt if run else 0,

@@ -34,6 +34,7 @@ class TransactionFilter(filters.FilterSet):
     created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
     instance_id_prefix = filters.CharFilter(field_name="instance_id", lookup_expr="startswith", max_length=64)
+    parent = filters.CharFilter(field_name="parent__instance_id", max_length=64)
     ordering = Ordering(choices=ORDERINGS)
 
     class Meta:

@@ -60,6 +60,27 @@ class Transaction(models.Model):
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     started_at = models.DateTimeField(_("started at"), null=True)
     completed_at = models.DateTimeField(_("completed at"), null=True)
+    resumed_at = models.DateTimeField(
+        _("resumed at"), null=True, help_text=_("When it was last taken up again after it had failed.")
+    )
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="children",
+        verbose_name=_("started by transaction"),
+        db_index=False,
+        db_constraint=False,
+    )
+    parent_task_id = models.CharField(_("started by task"), max_length=64, blank=True, default="", db_default="")
+    parent_op = models.CharField(_("started in direction"), max_length=10, blank=True, default="", db_default="")
+    parent_item = models.IntegerField(_("started by item"), default=-1, db_default=-1)
+    owes_parent = models.BooleanField(
+        _("owes its parent an answer"),
+        default=False,
+        db_default=False,
+        help_text=_("The task that started it has not been told yet how it ended."),
+    )
 
     objects = TransactionQuerySet.as_manager()
 
@@ -81,6 +102,9 @@ class Transaction(models.Model):
             ),
             models.Index(fields=["flow", "-id"], name="transaction_flow_newest"),
             models.Index(fields=["created_at"], name="transaction_created"),
+            # those that a transaction has started; and of these, the ones whose end it has not been told
+            models.Index(fields=["parent"], name="transaction_parent", condition=Q(parent__isnull=False)),
+            models.Index(fields=["id"], name="transaction_owes_parent", condition=Q(owes_parent=True)),
         )
         constraints = (
             # not unique=True, which adds an index for prefixes: with the collation C this one finds them, too

@@ -17,7 +17,8 @@ from dist_task.states import FINAL_TRANSACTION, Op
 from flows.models import Flow
 from flows.registry_rows import load
 
-from .serializers import RUN_COLUMNS, shown
+from .kin import kin_of
+from .serializers import ALONE, RUN_COLUMNS, shown
 
 
 class Row(NamedTuple):
@@ -34,6 +35,10 @@ class Row(NamedTuple):
     started_at: datetime | None
     completed_at: datetime | None
     params: str
+    parent_id: int | None
+    parent_task_id: str
+    parent_op: str
+    parent_item: int
 
     @property
     def is_final(self) -> bool:
@@ -45,7 +50,8 @@ _ROWS = Prepared(
     types=("text[]",),
     sql="""
     SELECT t.id, t.instance_id, t.flow_id, f.name, f.version, t.status, t.compensation, t.cancelling, t.created_by,
-           t.created_at, t.started_at, t.completed_at, t.params::text
+           t.created_at, t.started_at, t.completed_at, t.params::text, t.parent_id, t.parent_task_id, t.parent_op,
+           t.parent_item
     FROM transactions_transaction t JOIN flows_flow f ON f.id = t.flow_id WHERE t.instance_id = ANY($1)
 """,
 )
@@ -74,7 +80,14 @@ def shown_in_full(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for transaction_id, *run in cursor.fetchall():
             runs[transaction_id].append(dict(zip(RUN_COLUMNS, run, strict=True)))
     definitions = {flow_id: load(Flow(pk=flow_id)) for flow_id in {row.flow_id for row in rows}}
+    kin = kin_of(rows, definitions=definitions)
     return [
-        shown(row, params=json.loads(row.params), definition=definitions[row.flow_id], runs=runs[row.id])
+        shown(
+            row,
+            params=json.loads(row.params),
+            definition=definitions[row.flow_id],
+            runs=runs[row.id],
+            kin=kin.get(row.id, ALONE),
+        )
         for row in rows
     ]

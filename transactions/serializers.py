@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -12,6 +13,7 @@ from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import CompensationStatus, RunStatus, TransactionStatus
 from dist_task.wire import JSONObject, Remark, RowSerializer, StrictSerializer, Text, WireTime, wire_time
 from flows.definition import FlowDefinition
+from flows.expressions import MOST_ITEMS
 
 from .models import Transaction
 
@@ -82,6 +84,9 @@ class MovedTransaction(serializers.Serializer):
 
 class Decision(Remark):
     task_id = Text(max_length=64, help_text="The approval, by the id of its task.")
+    item = serializers.IntegerField(
+        required=False, min_value=0, max_value=MOST_ITEMS, help_text="Of a task with `foreach`: which of its items."
+    )
 
 
 class CancelledTransaction(MovedTransaction):
@@ -99,6 +104,9 @@ class UndoEntry(serializers.Serializer):
     name = serializers.CharField()
     step = serializers.IntegerField(help_text="Counts from 1; those of one step are undone side by side.")
     undo = serializers.BooleanField(help_text="False: the task has no `compensate` and is passed over.")
+    items = serializers.IntegerField(
+        allow_null=True, help_text="Of a task with `foreach`: how many of its items have done something."
+    )
     maybe_executed = serializers.BooleanField(help_text="An attempt of it had no definite answer.")
     status = serializers.ChoiceField(choices=RunStatus.choices, allow_null=True)
     attempt = serializers.IntegerField()
@@ -110,6 +118,28 @@ class Compensation(serializers.Serializer):
     status = serializers.ChoiceField(choices=TransactionStatus.choices)
     compensation = serializers.ChoiceField(choices=CompensationStatus.choices)
     tasks = UndoEntry(many=True)
+
+
+class ItemCounts(serializers.Serializer):
+    """How many items of a task with `foreach` stand how; `pending` are also those that have not begun."""
+
+    total = serializers.IntegerField()
+    pending = serializers.IntegerField()
+    running = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    success = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+
+
+class ParentEntry(serializers.Serializer):
+    """The task run that started a transaction."""
+
+    instance_id = serializers.CharField()
+    task_id = serializers.CharField()
+    op = serializers.CharField()
+    item = serializers.IntegerField(help_text="-1 for a task without `foreach`.")
 
 
 class TaskEntry(serializers.Serializer):
@@ -125,6 +155,8 @@ class TaskEntry(serializers.Serializer):
     due_at = WireTime(allow_null=True)
     started_at = WireTime(allow_null=True)
     finished_at = WireTime(allow_null=True)
+    items = ItemCounts(required=False, help_text="Only of a task with `foreach` that has begun.")
+    child = serializers.CharField(required=False, help_text="Only of a subflow: the instance_id that it started.")
 
 
 def duration(txn: Any) -> float | None:
@@ -151,12 +183,29 @@ class FullTransaction(BriefTransaction):
 
     class Meta:
         model = Transaction
-        fields = (*BRIEF, "params", "tasks")
+        fields = (*BRIEF, "params", "parent", "tasks")
 
+    parent = ParentEntry(allow_null=True)
     tasks = TaskEntry(many=True)
 
 
-def shown(row: Any, *, params: Any, definition: FlowDefinition, runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+class Kin(NamedTuple):
+    """What a transaction has to do with others, and with the items of its tasks; most have nothing of it.
+
+    `items` and `children` by task; `parent` as in ParentEntry.
+    """
+
+    items: Mapping[str, dict[str, int]] = MappingProxyType({})
+    children: Mapping[str, str] = MappingProxyType({})
+    parent: dict[str, Any] | None = None
+
+
+ALONE = Kin()
+
+
+def shown(
+    row: Any, *, params: Any, definition: FlowDefinition, runs: Iterable[dict[str, Any]], kin: Kin = ALONE
+) -> dict[str, Any]:
     """What `FullTransaction` describes, written by hand: it is asked for most. `runs`: rows of RUN_COLUMNS."""
     return {
         "instance_id": row.instance_id,
@@ -172,11 +221,14 @@ def shown(row: Any, *, params: Any, definition: FlowDefinition, runs: Iterable[d
         "completed_at": wire_time(row.completed_at),
         "duration": duration(row),
         "params": params,
-        "tasks": entries(row, definition=definition, runs=runs),
+        "parent": kin.parent,
+        "tasks": entries(row, definition=definition, runs=runs, kin=kin),
     }
 
 
-def entries(txn: Any, *, definition: FlowDefinition, runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def entries(
+    txn: Any, *, definition: FlowDefinition, runs: Iterable[dict[str, Any]], kin: Kin = ALONE
+) -> list[dict[str, Any]]:
     """One entry per task of the definition, in its order; written by hand, since a flow may have 10,000."""
     found = {run["task_id"]: run for run in runs}
     never = RunStatus.CANCELLED if txn.status == TransactionStatus.CANCELLED else RunStatus.PENDING
@@ -187,10 +239,23 @@ def entries(txn: Any, *, definition: FlowDefinition, runs: Iterable[dict[str, An
         "error_code": "",
         "error_message": "",
     }
-    return [
+    shown = [
         entry(found.get(task.id, blank), task_id=task.id, name=task.name, instance_id=txn.instance_id)
         for task in definition.tasks.values()
     ]
+    if kin.items or kin.children:
+        for each in shown:
+            each |= _kin_of(each["task_id"], kin=kin)
+    return shown
+
+
+def _kin_of(task_id: str, *, kin: Kin) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if task_id in kin.items:
+        found["items"] = kin.items[task_id]
+    if task_id in kin.children:
+        found["child"] = kin.children[task_id]
+    return found
 
 
 def entry(run: dict[str, Any], *, task_id: str, name: str, instance_id: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dist_task.engine.compensate import Done, UndoStep, steps
 from dist_task.models import TaskRun
-from dist_task.states import Op
+from dist_task.states import WHOLE, Op
 from flows.registry_rows import load
 
 from .models import Transaction
@@ -21,9 +21,9 @@ class Undoing(NamedTuple):
 
 def undoing_of(txn: Transaction) -> list[Undoing]:
     """What is undone in this order, and what is passed over; two queries."""
-    runs = TaskRun.objects.filter(transaction=txn, item=-1).defer("input", "output")
-    by_op: dict[str, dict[str, TaskRun]] = {Op.ACTION: {}, Op.COMPENSATE: {}}
-    for run in runs:
-        by_op[run.op][run.task_id] = run
-    done = [Done(run.task_id, run.status, run.maybe_executed) for run in by_op[Op.ACTION].values()]
-    return [Undoing(step, by_op[Op.COMPENSATE].get(step.task_id)) for step in steps(load(txn.flow), done=done)]
+    runs = TaskRun.objects.filter(transaction=txn)
+    forth = runs.filter(op=Op.ACTION).values_list("task_id", "status", "maybe_executed", "item")
+    back = runs.filter(op=Op.COMPENSATE, item=WHOLE).defer("input", "output")
+    by_task = {run.task_id: run for run in back}
+    done = [Done(*row) for row in forth]
+    return [Undoing(step, by_task.get(step.task_id)) for step in steps(load(txn.flow), done=done)]

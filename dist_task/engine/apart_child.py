@@ -30,11 +30,11 @@ import django
 
 from dist_task import failpoints
 from dist_task.errors import ExecutionError, InvalidRequest
-from dist_task.executors.base import Ongoing, Result, TaskCall
+from dist_task.executors.base import Ongoing, Result, TaskCall, noted
 from dist_task.executors.connections import CONNECTIONS, Connection
 from dist_task.executors.secrets import SECRETS
 from dist_task.executors.threads import as_result
-from dist_task.payload import dumps, redact
+from dist_task.payload import dumps, dumps_and_changes, redact
 from dist_task.redaction import REDACTOR
 
 HEADER = struct.Struct(">I")
@@ -248,6 +248,8 @@ def _encode(name: str, value: Result | Ongoing | ExecutionError, *, names: tuple
         found["message"] = str(value)
     if REDACTOR.is_needed:  # the worker does not know which secrets this process has resolved
         found = redact(found)
+    if isinstance(value, Result):  # the worker gets what is storable already
+        found["note"] = noted(found["note"], changes=dumps_and_changes(found["output"])[1])
     members = ",".join(f'"{each}":{dumps(field)}' for each, field in found.items())
     return f'{{"{name}":{{{members}}}}}'.encode()
 

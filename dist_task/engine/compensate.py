@@ -11,20 +11,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dist_task.states import CompensationStatus, RunStatus
+from dist_task.states import WHOLE, CompensationStatus, RunStatus
 from flows.definition import FlowDefinition, TaskSpec
 
-from .plan import Compensated, Ends, Progress, RunState
+from .moves import Compensated, RunState
+from .plan import Ends, Progress
 
 ENDS = Ends(Compensated(CompensationStatus.DONE), Compensated(CompensationStatus.FAILED))
 
 
 class Done(NamedTuple):
-    """What a forward run left. `maybe_executed`: an attempt of it had no definite answer."""
+    """What a forward run left, that of a task or of one of its items.
+
+    `maybe_executed`: an attempt of it had no definite answer.
+    """
 
     task_id: str
     status: str
     maybe_executed: bool
+    item: int = WHOLE
 
     @property
     def is_to_be_undone(self) -> bool:
@@ -35,6 +40,7 @@ class UndoStep(NamedTuple):
     """A task that has done something, as undoing it sees it.
 
     `step` counts from 1; those of one step run side by side. `is_undone` is False for one that is passed over.
+    `items` is how many of it have done something, None where it has none.
     """
 
     task_id: str
@@ -42,6 +48,7 @@ class UndoStep(NamedTuple):
     step: int
     is_undone: bool
     maybe_executed: bool
+    items: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +73,34 @@ def backwards(definition: FlowDefinition) -> Backwards:
 
 def to_undo(definition: FlowDefinition, *, done: Iterable[Done]) -> frozenset[str]:
     """The tasks that get a compensation."""
-    undone = (each.task_id for each in done if each.is_to_be_undone)
+    undone = _did_something(definition, done=done)
     return frozenset(task_id for task_id in undone if definition.tasks[task_id].compensate is not None)
+
+
+def items_to_undo(done: Iterable[Done]) -> dict[str, list[int]]:
+    """Task to those of its items that have done something, the last one first."""
+    items: dict[str, list[int]] = {}
+    for each in done:
+        if each.item != WHOLE and each.is_to_be_undone:
+            items.setdefault(each.task_id, []).append(each.item)
+    return {task_id: sorted(indexes, reverse=True) for task_id, indexes in items.items()}
+
+
+def _did_something(definition: FlowDefinition, *, done: Iterable[Done]) -> dict[str, bool]:
+    """The tasks of which something is to be undone, and whether an attempt of it had no definite answer. A task with
+    items has done what these have."""
+    found: dict[str, bool] = {}
+    for each in done:
+        is_of_items = definition.tasks[each.task_id].foreach is not None
+        if each.is_to_be_undone and is_of_items == (each.item != WHOLE):
+            found[each.task_id] = found.get(each.task_id, False) or each.maybe_executed
+    return found
 
 
 def steps(definition: FlowDefinition, *, done: Iterable[Done]) -> list[UndoStep]:
     """What undoing would do, or does, in its order; the last that was done comes first."""
-    by_task = {each.task_id: each for each in done if each.is_to_be_undone}
+    done = list(done)
+    by_task, items = _did_something(definition, done=done), items_to_undo(done)
     step_after: dict[str, int] = {}
     found = []
     for task_id in reversed(definition.order):
@@ -81,7 +109,8 @@ def steps(definition: FlowDefinition, *, done: Iterable[Done]) -> list[UndoStep]
         is_undone = task_id in by_task and task.compensate is not None
         step_after[task_id] = step + is_undone
         if task_id in by_task:
-            found.append(UndoStep(task_id, task.name, step, is_undone, by_task[task_id].maybe_executed))
+            count = len(items[task_id]) if task_id in items else None
+            found.append(UndoStep(task_id, task.name, step, is_undone, by_task[task_id], count))
     return sorted(found, key=lambda each: each.step)
 
 

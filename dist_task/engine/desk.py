@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from dist_task.executors.base import Ongoing, Result, TaskCall
+from dist_task.states import RunKey
+
 from .apart import Apart
 from .slots import Slots
 from .store.batch import Write
@@ -19,6 +22,7 @@ class Attempt(NamedTuple):
     transaction_id: int
     task_id: str
     op: str
+    item: int
     number: int
 
 
@@ -37,8 +41,11 @@ class Desk(Protocol):
     def reload(self, hand: Hand) -> None:
         """Reads the transaction again and calls `reloaded`, or `drop` when it is not this worker's any more."""
 
-    def fetch_done(self, hand: Hand, task_ids: Collection[str]) -> None:
-        """Reads what these tasks were given and gave, and calls `fetched`."""
+    def fetch_done(self, hand: Hand, keys: Collection[RunKey]) -> None:
+        """Reads what these runs were given and gave in the forward work (see claims.done), and calls `fetched`."""
+
+    async def ask_child(self, hand: Hand, call: TaskCall) -> Result | Ongoing:
+        """What becomes of the transaction that a subflow starts (see children.ask). Raises ExecutionError."""
 
     def let_go(self, hand: Hand) -> None:
         """The hand is empty: the transaction was finished, released, or lost."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from dist_task.states import CompensationStatus, Op, RunStatus, WaitsFor
+from dist_task.states import WHOLE, CompensationStatus, Op, RunKey, RunStatus, WaitsFor
 from flows.expressions import FAILED, TOO_LONG
 
 from . import compensate, plan
 from . import outcome as outcomes
+from .fan import Fan
 from .inputs import Inputs
 from .loaded import LoadedFlow, Step
+from .moves import FOREVER, RunState
 from .store.claims import Claimed, StoredRun
 
 EXPRESSION_CODES = frozenset({FAILED, TOO_LONG})
@@ -27,84 +29,120 @@ class Direction:
     steps: Mapping[str, Step]
     progress: plan.Progress
     inputs: Inputs
-    runs: list[StoredRun]  # as they were read
-    suspects: set[str]  # tasks whose last attempt lost its worker
-    unjudged: set[str]  # tasks whose condition had no result
-    answers: dict[str, dict[str, Any]]  # what came from outside for those that wait
-    deadlines: dict[str, float]  # on the monotonic clock, of tasks with a total time that have begun
-    ongoing_since: dict[str, float]  # on the monotonic clock, of tasks whose service says that it is at it
+    ends_at: float = FOREVER  # on the monotonic clock: the flow's timeout
+    runs: list[StoredRun] = field(default_factory=list)  # as they were read
+    suspects: set[RunKey] = field(default_factory=set)  # whose last attempt lost its worker
+    unjudged: set[str] = field(default_factory=set)  # tasks whose condition had no result
+    answers: dict[RunKey, dict[str, Any]] = field(default_factory=dict)  # what came from outside for those that wait
+    deadlines: dict[RunKey, float] = field(default_factory=dict)  # on the monotonic clock, of what has a total time
+    ongoing_since: dict[RunKey, float] = field(default_factory=dict)  # whose service says that it is at it
 
     @classmethod
     def of(cls, claimed: Claimed, *, flow: LoadedFlow, runs: list[StoredRun]) -> Self:
         if claimed.fresh:
-            progress = _forth(flow, claimed=claimed, runs=())
+            progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
             inputs = Inputs(claimed, op=Op.ACTION, forth=flow.steps, steps=flow.steps, runs=())
-            return cls(Op.ACTION, flow.steps, progress, inputs, [], set(), set(), {}, {}, {})
+            return cls(Op.ACTION, flow.steps, progress, inputs, ends_at=_ends_at(claimed, flow=flow))
         is_undoing = claimed.compensation == CompensationStatus.RUNNING
         op = Op.COMPENSATE if is_undoing else Op.ACTION
         steps = flow.undo_steps if is_undoing else flow.steps
+        items: Mapping[str, Sequence[int]]
         own = [run for run in runs if run.op == op]
-        return cls(
+        inputs = Inputs(claimed, op=op, forth=flow.steps, steps=steps, runs=own)
+        if is_undoing:
+            done = [_done(run) for run in runs if run.op == Op.ACTION]
+            progress = compensate.progress(flow.backwards, undo=compensate.to_undo(flow.definition, done=done), runs=())
+            items = compensate.items_to_undo(done)
+        else:
+            progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
+            items = {task_id: range(inputs.count(task_id)) for task_id in flow.fans if inputs.has_begun(task_id)}
+        way = cls(
             op=op,
             steps=steps,
-            progress=_back(flow, runs=runs) if is_undoing else _forth(flow, claimed=claimed, runs=own),
-            inputs=Inputs(claimed, op=op, forth=flow.steps, steps=steps, runs=own),
+            progress=progress,
+            inputs=inputs,
+            ends_at=FOREVER if is_undoing else _ends_at(claimed, flow=flow),
             runs=own,
-            suspects={run.task_id for run in own if run.error_code == outcomes.WORKER_LOST_CODE},
+            suspects={run.key for run in own if run.error_code == outcomes.WORKER_LOST_CODE},
             unjudged={run.task_id for run in own if run.error_code in EXPRESSION_CODES},
-            answers={run.task_id: run.answer for run in own if run.answer is not None},
-            deadlines={run.task_id: _deadline(run) for run in own if run.seconds_left is not None},
-            ongoing_since={run.task_id: time.monotonic() - run.begun_ago_seconds for run in own if run.is_ongoing},
+            answers={run.key: run.answer for run in own if run.answer is not None},
+            deadlines={run.key: _deadline(run) for run in own if run.seconds_left is not None},
+            ongoing_since={run.key: time.monotonic() - run.begun_ago_seconds for run in own if run.is_ongoing},
         )
+        way._see_all(items)
+        return way
 
-    def total_seconds(self, task_id: str) -> float | None:
-        """Of a task whose total time begins now."""
-        return None if task_id in self.deadlines else self.steps[task_id].spec.total_seconds
+    def _see_all(self, items: Mapping[str, Sequence[int]]) -> None:
+        """The stored runs, those of items into the fans of their tasks."""
+        for task_id, indexes in items.items():
+            self.fan_out(task_id, items=indexes)
+        for run in self.runs:
+            self.progress.see(self._state(run))
 
-    def seconds_left(self, task_id: str) -> float:
-        deadline = self.deadlines.get(task_id)
-        return plan.FOREVER if deadline is None else deadline - time.monotonic()
+    def fan_out(self, task_id: str, *, items: Sequence[int]) -> None:
+        """A task that is run for each item of a list has begun."""
+        if task_id not in self.progress.fans:
+            step = self.steps[task_id]
+            self.progress.fan_out(Fan(task_id, items=items, tries=step.spec.retry.tries, most=step.most))
 
-    def ongoing_seconds(self, task_id: str) -> float:
-        since = self.ongoing_since.get(task_id)
+    def is_fan(self, key: RunKey) -> bool:
+        """Whether the run is that of a task which waits for its items, and calls nothing itself."""
+        task_id, item = key
+        return item == WHOLE and self.steps[task_id].is_fan
+
+    def total_seconds(self, key: RunKey) -> float | None:
+        """Of a run whose total time begins now."""
+        return None if key in self.deadlines or self.is_fan(key) else self.steps[key[0]].spec.total_seconds
+
+    def seconds_left(self, key: RunKey) -> float:
+        """Of the run's total time and of the flow's; may be below 0."""
+        return self.deadline_of(key) - time.monotonic()
+
+    def deadline_of(self, key: RunKey) -> float:
+        return min(self.deadlines.get(key, FOREVER), self.ends_at)
+
+    @property
+    def is_out_of_time(self) -> bool:
+        return time.monotonic() >= self.ends_at
+
+    def ongoing_seconds(self, key: RunKey) -> float:
+        since = self.ongoing_since.get(key)
         return 0.0 if since is None else time.monotonic() - since
 
-    def saw(self, task_id: str, *, waits_for: str) -> None:
+    def saw(self, key: RunKey, *, waits_for: str) -> None:
         """An attempt went on, or ended: from the first time on that its service says so, it is at it."""
         if waits_for == WaitsFor.SERVICE:
-            self.ongoing_since.setdefault(task_id, time.monotonic())
+            self.ongoing_since.setdefault(key, time.monotonic())
         elif self.ongoing_since:
-            self.ongoing_since.pop(task_id, None)
+            self.ongoing_since.pop(key, None)
 
     def tries(self, task_id: str) -> int:
         return self.steps[task_id].spec.retry.tries
 
+    def _state(self, run: StoredRun) -> RunState:
+        due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > 0 else 0.0
+        if run.status == RunStatus.WAITING and run.is_never_due:
+            due_at = FOREVER
+        return RunState(
+            run.task_id,
+            status=run.status,
+            attempt=run.attempt,
+            budget=run.budget,
+            due_at=due_at,
+            waits_for=run.waits_for,
+            deadline_at=self.deadline_of(run.key),
+            item=run.item,
+        )
 
-def _forth(flow: LoadedFlow, *, claimed: Claimed, runs: Iterable[StoredRun]) -> plan.Progress:
-    return plan.Progress.of(flow.definition, runs=map(_state, runs), cancelling=claimed.cancelling)
+
+def _ends_at(claimed: Claimed, *, flow: LoadedFlow) -> float:
+    seconds = flow.definition.timeout_seconds
+    return FOREVER if seconds is None else time.monotonic() + seconds - claimed.running_seconds
 
 
-def _back(flow: LoadedFlow, *, runs: Iterable[StoredRun]) -> plan.Progress:
-    done = [compensate.Done(run.task_id, run.status, run.maybe_executed) for run in runs if run.op == Op.ACTION]
-    undo = compensate.to_undo(flow.definition, done=done)
-    states = [_state(run) for run in runs if run.op == Op.COMPENSATE]
-    return compensate.progress(flow.backwards, undo=undo, runs=states)
-
-
-def _state(run: StoredRun) -> plan.RunState:
-    due_at = time.monotonic() + run.due_in_seconds if run.due_in_seconds > 0 else 0.0
-    if run.status == RunStatus.WAITING and run.is_never_due:
-        due_at = plan.FOREVER
-    return plan.RunState(
-        run.task_id,
-        status=run.status,
-        attempt=run.attempt,
-        budget=run.budget,
-        due_at=due_at,
-        waits_for=run.waits_for,
-        deadline_at=_deadline(run),
-    )
+def _done(run: StoredRun) -> compensate.Done:
+    return compensate.Done(run.task_id, run.status, run.maybe_executed, item=run.item)
 
 
 def _deadline(run: StoredRun) -> float:
-    return plan.FOREVER if run.seconds_left is None else time.monotonic() + run.seconds_left
+    return FOREVER if run.seconds_left is None else time.monotonic() + run.seconds_left

@@ -16,13 +16,15 @@ from dist_task import failpoints
 from dist_task.conf import conf
 from dist_task.errors import LeaseLost
 from dist_task.executors import threads
-from dist_task.executors.base import executors
+from dist_task.executors.base import Ongoing, Result, TaskCall, executors
 from dist_task.executors.connections import CONNECTIONS
-from dist_task.states import TransactionStatus
+from dist_task.states import RunKey, TransactionStatus
 from flows.registry_rows import parse_stored
 
+from . import children
 from .alerts.watch import Watch
 from .apart import Apart
+from .aside import Aside
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
 from .desk import Attempt
@@ -50,6 +52,7 @@ PARK_SECONDS = 60.0
 ORPHAN_SECONDS = 35.0
 """So long a claim whose connection broke may still run in the database: its statement_timeout, and some."""
 JOIN_SECONDS = 5.0
+MOST_TOLD = 100
 
 
 def host_name() -> str:
@@ -73,6 +76,7 @@ class Drain:
         )
         self.apart = Apart()
         self._clerk = Clerk()
+        self._aside = Aside()
         self._should_stop = should_stop
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
@@ -134,13 +138,20 @@ class Drain:
         request = partial(claims.reload, worker_id=self.worker_id, transaction_id=hand.transaction_id)
         self._clerk.request(request).add_done_callback(partial(self._on_reloaded, hand))
 
-    def fetch_done(self, hand: Hand, task_ids: Collection[str]) -> None:
-        request = partial(claims.done, transaction_id=hand.transaction_id, task_ids=task_ids)
+    def fetch_done(self, hand: Hand, keys: Collection[RunKey]) -> None:
+        request = partial(claims.done, transaction_id=hand.transaction_id, keys=keys)
         self._clerk.request(request).add_done_callback(partial(self._on_fetched, hand))
+
+    async def ask_child(self, hand: Hand, call: TaskCall) -> Result | Ongoing:
+        ask = partial(children.ask, call, transaction_id=hand.transaction_id, worker_id=self.worker_id)
+        found: Result | Ongoing = await self._aside.request(ask)
+        return found
 
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
         self.slots.forget(hand)
+        if hand.owes_parent:
+            self._tell_parents([hand.transaction_id])
         if len(self._hands) <= LOW_HANDS or not self._accepting:
             self._wake_up()
 
@@ -319,11 +330,17 @@ class Drain:
             tidy = partial(_tidy, worker_id=self.worker_id, may_rescue=in_contact)
             try:
                 rescued = await self._clerk.request(tidy, is_atomic=True)
+                self._tell_parents(await self._clerk.request(partial(children.owing, limit=MOST_TOLD)) or [])
             except Unstorable as error:
                 logger.error("Housekeeping failed: %s", error)
             else:
                 if rescued:
                     self._wake_up()
+
+    def _tell_parents(self, child_ids: list[int]) -> None:
+        """How transactions ended that others have started; what is not told now is told by housekeeping."""
+        for child_id in child_ids:
+            self._aside.request(partial(children.tell, child_id)).add_done_callback(_look_at)
 
     async def _refresh(self) -> None:
         """What is known of connections and secrets; where that fails, what was known before counts."""
@@ -357,7 +374,7 @@ class Drain:
             task.cancel()
         self._lease.stop()
         await asyncio.to_thread(self._lease.join, JOIN_SECONDS)
-        for part in (self._committer, self._clerk):
+        for part in (self._committer, self._clerk, self._aside):
             try:
                 async with asyncio.timeout(JOIN_SECONDS):
                     await part.close()
@@ -385,6 +402,11 @@ def _tell(hand: Hand, write: Write, written: Written | None, error: BaseExceptio
         hand.written(write, written)
     elif error is not None:
         hand.refused(write, error=error)
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        logger.error("A transaction could not be told how another one ended: %r", error)
 
 
 def _tell_of(reply: Reply, future: asyncio.Future[Any]) -> None:

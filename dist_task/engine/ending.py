@@ -14,8 +14,9 @@ from dist_task.redaction import REDACTOR
 from dist_task.states import Op, RunStatus, WaitsFor
 
 from . import outcome as outcomes
+from .fan import Fan
 from .loaded import Step
-from .plan import RunState
+from .moves import RunState
 from .store.batch import Ended
 
 Ending = Result | Ongoing | ExecutionError | outcomes.WorkerLost
@@ -48,7 +49,9 @@ def ended(
             status=RunStatus.SUCCESS,
             event=LogEvent.SUCCEEDED,
             op=op,
+            item=run.item,
             output=outcome.output,
+            note=result.note if isinstance(result, Result) else "",
             request=request,
             response=response,
         )
@@ -59,6 +62,7 @@ def ended(
             status=RunStatus.WAITING,
             event=LogEvent.WAITING,
             op=op,
+            item=run.item,
             delay_seconds=None if outcome.delay is None else outcome.delay.total_seconds(),
             waits_for=outcome.waits_for,
             request=request,
@@ -76,6 +80,7 @@ def _redacted(result: Ending) -> Ending:
             output=redact(result.output),
             request=redact(result.request),
             response=redact(result.response),
+            note=redact(result.note),
         )
     if isinstance(result, Ongoing):
         return replace(result, request=redact(result.request), response=redact(result.response))
@@ -107,6 +112,7 @@ def _failed(
         status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
         event=LogEvent.FAILED,
         op=op,
+        item=run.item,
         delay_seconds=delay,
         error_code=failure.code,
         error_message=failure.message,
@@ -117,16 +123,36 @@ def _failed(
     )
 
 
-def waited(waits_for: str, *, answer: Mapping[str, Any] | None) -> Ending:
+class ItemsFailed(ExecutionError):
+    """Of a task whose items failed: each of these has an exception of its own."""
+
+
+def of_items(fan: Fan) -> Ending:
+    """What it means for a task that its items have ended."""
+    if fan.left_out:
+        return out_of_time(f"; {fan.left_out} items have not begun")
+    if fan.failed:
+        return ItemsFailed(f"{fan.failed} of {len(fan.items)} items failed", code="ITEMS_FAILED", permanent=True)
+    return Result()
+
+
+def out_of_time(and_so: str = "") -> ExecutionError:
+    """Of an attempt that was not made, for the flow's timeout."""
+    return ExecutionError(f"the time that the flow has is over{and_so}", code="FLOW_TIMEOUT", permanent=True)
+
+
+def waited(waits_for: str, *, answer: Mapping[str, Any] | None, is_cancelled: bool = False) -> Ending:
     """What it means that a wait is over: by an answer from outside, by its time, or since none came in time."""
     if answer is not None:
         if answer["ok"]:
             return Result(output=answer["output"])
-        return ExecutionError(answer["message"], code=answer["code"], permanent=True)
+        unknown = answer.get("unknown", False)
+        return ExecutionError(answer["message"], code=answer["code"], permanent=True, unknown=unknown)
     if waits_for == WaitsFor.TIME:
         return Result()
     unknown = waits_for != WaitsFor.APPROVAL
-    return ExecutionError("no answer came in time", code="NO_ANSWER", permanent=True, unknown=unknown)
+    message = "the transaction was cancelled before an answer came" if is_cancelled else "no answer came in time"
+    return ExecutionError(message, code="NO_ANSWER", permanent=True, unknown=unknown)
 
 
 def _named(run: RunState, *, op: str) -> str:

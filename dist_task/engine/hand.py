@@ -13,17 +13,19 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
-from dist_task.executors.base import TaskCall
-from dist_task.states import SATISFIED_RUN, Op, RunStatus, TransactionStatus
+from dist_task.executors.base import Ongoing, TaskCall
+from dist_task.states import FINAL_RUN, SATISFIED_RUN, WHOLE, Op, RunKey, RunStatus, TransactionStatus, WaitsFor
 from flows.expressions import ExpressionFailed
 
 from . import outcome as outcomes
-from . import plan
+from .apart import Apart
 from .attempt import attempt
 from .desk import Attempt, Desk
 from .direction import Direction
-from .ending import UNSTORABLE, Ending, ended, unstorable, waited
-from .loaded import LoadedFlow
+from .ending import UNSTORABLE, Ending, ItemsFailed, ended, of_items, out_of_time, unstorable, waited
+from .fan import MOST_OFFERED
+from .loaded import LoadedFlow, Step
+from .moves import FOREVER, Compensate, Compensated, Elapse, Finish, Move, RunState, Start, Wait
 from .store.batch import Begun, Ended, Write, Written
 from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 
@@ -41,17 +43,23 @@ class Hand:
         self.transaction_id = claimed.transaction_id
         self._desk = desk
         self._flow = flow
-        self._calls: dict[str, tuple[Begun, asyncio.Task[None]]] = {}
+        self._calls: dict[RunKey, tuple[Begun, asyncio.Task[None]]] = {}
         self._unmade: list[Begun] = []  # their start marks are written, their calls wait for a slot
         self._ended: list[Ended] = []
         self._writing = False
         self._touched = False
         self._dropped = False
+        self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._fetching = False
-        self._faults: dict[str, ExecutionError] = {}  # of attempts whose condition has no result
-        self._due: dict[str, float] = {}  # when the call of a retry that was begun may be made
+        self._faults: dict[RunKey, ExecutionError] = {}  # of attempts that are not to be made
+        self._due: dict[RunKey, float] = {}  # when the call of a retry that was begun may be made
         self.resume(claimed, runs=runs)
+
+    @property
+    def owes_parent(self) -> bool:
+        """It has ended, and the transaction that started it is to be told how."""
+        return self._has_ended and self._claimed.owes_parent
 
     # What the worker tells it.
 
@@ -74,11 +82,11 @@ class Hand:
         self._touched = False
         self._unmade = []
         self._way = way = Direction.of(claimed, flow=self._flow, runs=runs)
-        unwritten = {ended.task_id: ended for ended in self._ended if ended.op == way.op}
+        unwritten = {ended.key: ended for ended in self._ended if ended.op == way.op}
         for run in way.runs:
-            if run.task_id in unwritten:
-                self._see(unwritten[run.task_id])
-            elif run.status == RUNNING and run.task_id not in self._calls:
+            if run.key in unwritten:
+                self._see(unwritten[run.key])
+            elif run.status == RUNNING and run.key not in self._calls:
                 self._resume_running(run)
         if claimed.opened:
             self._open()
@@ -114,6 +122,7 @@ class Hand:
             self._reload()
         elif write.release:
             self._cancel_timer()
+            self._has_ended = bool(write.finish or write.compensated)
             self._desk.let_go(self)
         elif write.compensate:
             self._reload()
@@ -147,20 +156,26 @@ class Hand:
 
         The latter when the answer to a claim or a write got lost: then the call was never made, and is made now.
         """
-        begun = Begun(run.task_id, attempt=run.attempt, budget=run.budget, input=run.input, op=run.op)
-        if run.begun_by == self._desk.worker_id and not self._desk.was_given_up(self._named(begun)):
+        begun = Begun(run.task_id, run.attempt, run.budget, run.input, op=run.op, item=run.item)
+        is_ours = run.begun_by == self._desk.worker_id and not self._desk.was_given_up(self._named(begun))
+        if is_ours or self._is_harmless(run.key):
             self._unmade.append(begun)
-        else:
-            self._end(self._way.progress.runs[run.task_id], result=outcomes.WorkerLost())
+        elif (state := self._way.progress.run_of(run.key)) is not None:
+            self._end(state, result=outcomes.WorkerLost())
+
+    def _is_harmless(self, key: RunKey) -> bool:
+        """An attempt that calls nobody may be made again as if it had not begun."""
+        return self._way.is_fan(key) or self._way.steps[key[0]].is_harmless
 
     def _open(self) -> None:
         """The claim has written the start marks of the flow's first tasks."""
         for task_id in self._flow.definition.roots:
-            begun = Begun(task_id, attempt=1, budget=self._way.tries(task_id), input=self._way.inputs.of(task_id))
+            given = self._way.inputs.of((task_id, WHOLE))
+            begun = Begun(task_id, attempt=1, budget=self._way.tries(task_id), input=given)
             self._way.progress.see(_running(begun))
             self._unmade.append(begun)
 
-    def fetched(self, done: Mapping[str, tuple[Any, Any]]) -> None:
+    def fetched(self, done: Mapping[RunKey, tuple[Any, Any]]) -> None:
         """What was asked for by `fetch_done`."""
         self._fetching = False
         self._way.inputs.learn(done)
@@ -190,92 +205,123 @@ class Hand:
         self._set_timer(now)
         return None if write.is_empty else write
 
-    def _moves(self, now: float) -> list[plan.Move]:
+    def _moves(self, now: float) -> list[Move]:
         """After the waits that are over have ended."""
         progress = self._way.progress
-        moves = progress.moves(now=now)
-        elapsed = [move for move in moves if isinstance(move, plan.Elapse)] if progress.is_waiting else []
-        if not elapsed:
-            return moves
-        for move in elapsed:
-            run = progress.runs[move.task_id]
-            answer = self._way.answers.pop(move.task_id, None)
-            self._end(run, result=waited(run.waits_for, answer=answer), took_answer=answer is not None)
-        return progress.moves(now=now)
+        if self._way.is_out_of_time:
+            progress.cut_fans()
+        moves = progress.moves(now=now, most=MOST_OFFERED)
+        while elapsed := [move for move in moves if isinstance(move, Elapse)] if progress.is_waiting else []:
+            for move in elapsed:
+                self._elapse((move.task_id, move.item))
+            moves = progress.moves(now=now, most=MOST_OFFERED)
+        return moves
 
-    def _put_ends(self, write: Write, *, moves: list[plan.Move], now: float) -> None:
+    def _elapse(self, key: RunKey) -> None:
+        progress = self._way.progress
+        run = progress.run_of(key)
+        assert run is not None  # noqa: S101  # it waits
+        answer = self._way.answers.pop(key, None)
+        if run.waits_for == WaitsFor.ITEMS:
+            self._end(run, result=of_items(progress.fans[run.task_id]))
+        else:
+            result = waited(run.waits_for, answer=answer, is_cancelled=progress.cancelling)
+            self._end(run, result=result, took_answer=answer is not None)
+
+    def _put_ends(self, write: Write, *, moves: list[Move], now: float) -> None:
         for move in moves:
-            if isinstance(move, plan.Finish) and not (self._ended and self._way.progress.cancelling):
+            if isinstance(move, Finish) and not (self._ended and self._way.progress.cancelling):
                 write.release, write.finish = True, move.status
-            elif isinstance(move, plan.Compensate):
+            elif isinstance(move, Compensate):
                 write.compensate = True
-            elif isinstance(move, plan.Compensated):
+            elif isinstance(move, Compensated):
                 write.release, write.compensated = True, move.outcome
                 write.finish = None if self._claimed.has_ended else TransactionStatus.FAILED
-            elif isinstance(move, plan.Wait):
+            elif isinstance(move, Wait):
                 write.release = True
-                write.wake_in_seconds = None if move.until == plan.FOREVER else max(move.until - now, 0.0)
+                write.wake_in_seconds = None if move.until == FOREVER else max(move.until - now, 0.0)
 
-    def _begin_all(self, write: Write, *, moves: list[plan.Move]) -> None:
-        """What may start now, or is skipped; what that depends on is asked for where it is not here."""
-        wanted: set[str] = set()
+    def _begin_all(self, write: Write, *, moves: list[Move]) -> None:
+        """What may start now, or is skipped; what that depends on is asked for where it is not here.
+
+        For as many only as there are slots: the input and output of thousands need not be here at once.
+        """
+        wanted: set[RunKey] = set()
+        reserved: list[RunKey] = []
         ends_at = time.monotonic() + TURN_SECONDS
         for move in moves:
             if not self._is_start(move):
                 continue
-            if lacking := self._way.inputs.lacking(move.task_id):
-                wanted |= lacking
-            elif not self._take_slot(move.task_id):
+            if self._desk.slots.is_full(self.transaction_id):
+                break
+            if not self._take_slot(move.key):
+                self._way.progress.postpone(move.task_id)
                 continue
+            if lacking := self._way.inputs.lacking(move.key):
+                reserved.append(move.key)
+                if not any(ended.task_id == task_id for ended in self._ended for task_id, _item in lacking):
+                    wanted |= lacking  # else it is read after it has been written
             elif self._is_wanted(move):
                 write.begun.append(self._begin(move))
             else:
-                self._free_slot(move.task_id)
+                self._free_slot(move.key)
                 write.skipped.append(move.task_id)
             if (write.begun or write.skipped) and time.monotonic() > ends_at:
                 break  # there is something to write, and after it comes the rest
+        for key in reserved:
+            self._free_slot(key)
         if wanted and not self._fetching:
             self._fetching = True
             self._desk.fetch_done(self, wanted)
 
-    def _is_wanted(self, move: plan.Start) -> bool:
+    def _is_wanted(self, move: Start) -> bool:
         """By its condition, before anything was done. One that has no result fails the attempt, which is made all the
         same: so it is counted, logged and raised like every other."""
         way = self._way
-        if way.steps[move.task_id].spec.when is None:
+        if way.steps[move.task_id].spec.when is None or move.item != WHOLE:
             return True
         run = way.progress.runs.get(move.task_id)
         is_asked_again = run is not None and run.status == RunStatus.WAITING
-        was_lost = move.attempt > 1 and move.task_id in way.suspects  # it may have done its work, or had no result
+        was_lost = move.attempt > 1 and move.key in way.suspects  # it may have done its work, or had no result
         if is_asked_again or not (move.attempt == 1 or was_lost or move.task_id in way.unjudged):
             return True
-        self._faults.pop(move.task_id, None)
+        self._faults.pop(move.key, None)
         try:
             return way.inputs.is_wanted(move.task_id) or was_lost
         except ExpressionFailed as error:
-            self._faults[move.task_id] = ExecutionError(str(error), code=error.code, permanent=True)
+            self._faults[move.key] = _fault(error)
             return True
 
-    def _is_start(self, move: plan.Move) -> TypeGuard[plan.Start]:
+    def _is_start(self, move: Move) -> TypeGuard[Start]:
         """A run whose last attempt is only now being written as ended starts again with the next write."""
-        return isinstance(move, plan.Start) and all(ended.task_id != move.task_id for ended in self._ended)
+        return isinstance(move, Start) and all(ended.key != move.key for ended in self._ended)
 
-    def _begin(self, move: plan.Start) -> Begun:
-        if (run := self._way.progress.runs.get(move.task_id)) is not None:
-            self._due[move.task_id] = run.due_at
-        way = self._way
-        given, seconds = way.inputs.of(move.task_id), way.total_seconds(move.task_id)
-        return Begun(move.task_id, move.attempt, move.budget, given, op=way.op, total_seconds=seconds)
+    def _begin(self, move: Start) -> Begun:
+        way, key = self._way, move.key
+        if (run := way.progress.run_of(key)) is not None:
+            self._due[key] = run.due_at
+        given = None
+        try:
+            given = way.inputs.of(key)
+        except ExpressionFailed as error:
+            self._faults[key] = _fault(error)
+        else:
+            if way.is_fan(key) and way.op == Op.ACTION:
+                way.fan_out(move.task_id, items=range(way.inputs.count(move.task_id)))
+        if way.is_out_of_time:
+            self._faults[key] = out_of_time()
+        seconds = way.total_seconds(key)
+        return Begun(move.task_id, move.attempt, move.budget, given, way.op, move.item, total_seconds=seconds)
 
     def _go_on(self, write: Write) -> None:
         for begun in write.begun:
             if begun.total_seconds is not None:
-                self._way.deadlines[begun.task_id] = time.monotonic() + begun.total_seconds
+                self._way.deadlines[begun.key] = time.monotonic() + begun.total_seconds
             self._way.progress.see(_running(begun))
             self._make_call(begun)
         for task_id in write.skipped:
             self._way.inputs.saw(task_id, output=None)
-            self._way.progress.see(plan.RunState(task_id, status=RunStatus.SKIPPED))
+            self._way.progress.see(RunState(task_id, status=RunStatus.SKIPPED))
         if self._touched:
             self._reload()
         else:
@@ -286,23 +332,25 @@ class Hand:
     def _make_waiting_calls(self) -> None:
         waiting, self._unmade = self._unmade, []
         for begun in waiting:
-            if self._take_slot(begun.task_id):
+            if self._take_slot(begun.key):
                 self._make_call(begun)
             else:
                 self._unmade.append(begun)
 
     def _make_call(self, begun: Begun) -> None:
         task = asyncio.get_running_loop().create_task(self._call(begun))
-        self._calls[begun.task_id] = (begun, task)
+        self._calls[begun.key] = (begun, task)
 
     async def _call(self, begun: Begun) -> None:
-        step = self._way.steps[begun.task_id]
+        step, key = self._way.steps[begun.task_id], begun.key
         try:
-            await _until(self._due.pop(begun.task_id, 0.0))
+            await _until(self._due.pop(key, 0.0))
             apart = self._desk.apart if self._is_suspect(begun) else None
-            if (fault := self._faults.pop(begun.task_id, None)) is not None:
+            if (fault := self._faults.pop(key, None)) is not None:
                 raise fault
-            result: Ending = await attempt(step, self._task_call(begun), apart=apart)
+            result: Ending = Ongoing(WaitsFor.ITEMS)
+            if not self._way.is_fan(key):
+                result = await self._attempt(begun, step=step, apart=apart)
         except ExecutionError as error:
             result = error
         except InvalidRequest as error:
@@ -311,8 +359,8 @@ class Hand:
             logger.exception("The call of task %s could not be made", begun.task_id)
             result = ExecutionError(f"{type(error).__name__}: {error}", code="EXECUTOR_ERROR", unknown=True)
         finally:
-            self._calls.pop(begun.task_id, None)
-            self._free_slot(begun.task_id)
+            self._calls.pop(key, None)
+            self._free_slot(key)
         try:
             self._end(_running(begun), result=result)
         except Exception as error:
@@ -321,87 +369,106 @@ class Hand:
         else:
             self.advance()
 
+    async def _attempt(self, begun: Begun, *, step: Step, apart: Apart | None) -> Ending:
+        call = self._task_call(begun)
+        result = await attempt(step, call, apart=apart)
+        if isinstance(result, Ongoing) and result.waits_for == WaitsFor.CHILD:
+            return await self._desk.ask_child(self, call)
+        return result
+
     def _is_suspect(self, begun: Begun) -> bool:
         """Its last attempt may have killed a worker: this one is made apart from all others.
 
         Those of trusted executors are above suspicion until two of them running have lost their worker.
         """
-        if begun.task_id not in self._way.suspects:
+        if begun.key not in self._way.suspects:
             return False
         return not self._way.steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
 
     def _task_call(self, begun: Begun) -> TaskCall:
         """Raises InvalidRequest where the transaction's params do not fit."""
-        spec = self._way.steps[begun.task_id].spec
-        given = self._way.inputs.made(begun.task_id) if begun.input is None else begun.input
+        spec, key = self._way.steps[begun.task_id].spec, begun.key
+        given = self._way.inputs.made(key) if begun.input is None else begun.input
         return TaskCall(
             instance_id=self._claimed.instance_id,
             task_id=begun.task_id,
             op=begun.op,
             item=begun.item,
             attempt=begun.attempt,
-            config=self._way.inputs.config(begun.task_id, given=given),
+            config=self._way.inputs.config(key, given=given),
             input=given,
-            timeout_seconds=min(spec.timeout_seconds, max(self._way.seconds_left(begun.task_id), LEAST_SECONDS)),
+            timeout_seconds=min(spec.timeout_seconds, max(self._way.seconds_left(key), LEAST_SECONDS)),
             secret_places=spec.secret_places,
         )
 
-    def _end(self, run: plan.RunState, *, result: Ending, took_answer: bool = False) -> None:
+    def _end(self, run: RunState, *, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
+        way = self._way
         if isinstance(result, outcomes.WorkerLost):
-            self._way.suspects.add(run.task_id)
+            way.suspects.add(run.key)
         else:
-            self._way.suspects.discard(run.task_id)
-        step, flow_name = self._way.steps[run.task_id], self._flow.definition.name
+            way.suspects.discard(run.key)
         row = ended(
             run,
-            op=self._way.op,
-            step=step,
+            op=way.op,
+            step=way.steps[run.task_id],
             result=result,
-            flow_name=flow_name,
-            seconds_left=self._way.seconds_left(run.task_id),
-            ongoing_seconds=self._way.ongoing_seconds(run.task_id),
+            flow_name=self._flow.definition.name,
+            seconds_left=way.seconds_left(run.key),
+            ongoing_seconds=way.ongoing_seconds(run.key),
         )
-        self._ended.append(row._replace(took_answer=True) if took_answer else row)
-        if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and self._way.op == Op.ACTION:
-            self._way.inputs.saw(row.task_id, output=row.output)
+        if took_answer:
+            row = row._replace(took_answer=True)
+        elif isinstance(result, ItemsFailed):
+            row = row._replace(is_raised=False)
+        self._ended.append(row)
+        if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and way.op == Op.ACTION:
+            way.inputs.saw(row.task_id, output=row.output)
+        if row.status in FINAL_RUN:
+            way.inputs.forget(row.key)
         self._see(row)
 
     def _see(self, row: Ended) -> None:
-        run = self._way.progress.runs[row.task_id]
+        way, key = self._way, row.key
+        run = way.progress.run_of(key)
+        if run is None:
+            return  # an item of a task that is not under way any more
         due_at = 0.0
         if row.status in (RunStatus.PENDING, RunStatus.WAITING):
             is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
-            due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else plan.FOREVER
-        self._way.saw(row.task_id, waits_for=row.waits_for)
-        deadline_at = self._way.deadlines.get(row.task_id, plan.FOREVER)
-        state = plan.RunState(row.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for, deadline_at)
-        self._way.progress.see(state)
+            due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else FOREVER
+        way.saw(key, waits_for=row.waits_for)
+        way.progress.see(
+            run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for, deadline_at=way.deadline_of(key))
+        )
 
     def _named(self, begun: Begun) -> Attempt:
-        return Attempt(self.transaction_id, begun.task_id, op=begun.op, number=begun.attempt)
+        return Attempt(self.transaction_id, begun.task_id, op=begun.op, item=begun.item, number=begun.attempt)
 
     # Slots and time.
 
-    def _take_slot(self, task_id: str) -> bool:
-        target = self._way.steps[task_id].target
+    def _take_slot(self, key: RunKey) -> bool:
+        target = self._target(key)
         return self._desk.slots.take(target=target, transaction_id=self.transaction_id, waiting=self)
 
-    def _free_slot(self, task_id: str) -> None:
-        target = self._way.steps[task_id].target
+    def _target(self, key: RunKey) -> str:
+        return "" if self._way.is_fan(key) else self._way.steps[key[0]].target
+
+    def _free_slot(self, key: RunKey) -> None:
+        target = self._target(key)
         next_one = self._desk.slots.give_back(target=target, transaction_id=self.transaction_id)
         if next_one is not None:
             asyncio.get_running_loop().call_soon(next_one.advance)
 
     def _give_back(self, write: Write) -> None:
         for begun in write.begun:
-            self._free_slot(begun.task_id)
+            self._free_slot(begun.key)
 
     def _set_timer(self, now: float) -> None:
         """A retry of one branch falls due while another is in flight."""
         self._cancel_timer()
         due_at = self._way.progress.next_due_at
-        if due_at is not None and now + LEAD_SECONDS < due_at < plan.FOREVER:
+        if due_at is not None and now + LEAD_SECONDS < due_at < FOREVER:
             self._timer = asyncio.get_running_loop().call_later(due_at - LEAD_SECONDS - now, self.advance)
 
     def _cancel_timer(self) -> None:
@@ -416,5 +483,9 @@ async def _until(due_at: float) -> None:
         await asyncio.sleep(left)
 
 
-def _running(begun: Begun) -> plan.RunState:
-    return plan.RunState(begun.task_id, status=RUNNING, attempt=begun.attempt, budget=begun.budget)
+def _running(begun: Begun) -> RunState:
+    return RunState(begun.task_id, status=RUNNING, attempt=begun.attempt, budget=begun.budget, item=begun.item)
+
+
+def _fault(error: ExpressionFailed) -> ExecutionError:
+    return ExecutionError(str(error), code=error.code, permanent=True)

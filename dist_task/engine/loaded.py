@@ -33,10 +33,13 @@ class Step(NamedTuple):
     target: str
     blocks: bool  # its calls are made in threads
     is_trusted: bool  # see Executor
+    is_harmless: bool  # see Executor
     reachable: Callable[[Any], Any]  # see Executor
     needs: frozenset[str]  # the tasks whose outputs its templates look at
     constant_config: Mapping[str, Any] | None  # None where it has templates
     config_secrets: Mapping[Any, frozenset[str]]  # the places of its config that name secrets, and which
+    is_fan: bool = False  # it is run for each item of a list
+    most: int | None = None  # of its items at once
 
 
 class LoadedFlow(NamedTuple):
@@ -47,6 +50,7 @@ class LoadedFlow(NamedTuple):
     undo_steps: Mapping[str, Step]  # of the compensations, by the task that each undoes
     backwards: Backwards
     wanted: frozenset[str]  # the tasks whose outputs others look at
+    fans: tuple[str, ...]  # the tasks that are run for each item of a list
     targets: Mapping[str, int]  # of the first tasks: how many calls each
     opening: bytes | None
 
@@ -61,11 +65,14 @@ def load(definition: FlowDefinition) -> LoadedFlow:
     return LoadedFlow(
         definition=definition,
         steps=steps,
-        undo_steps={spec.id: _step(spec.compensate) for spec in definition.tasks.values() if spec.compensate},
+        undo_steps={
+            spec.id: _undo_step(spec, spec.compensate) for spec in definition.tasks.values() if spec.compensate
+        },
         backwards=backwards(definition),
         wanted=frozenset().union(*(step.needs for step in steps.values())),
+        fans=tuple(task_id for task_id, step in steps.items() if step.is_fan),
         targets=Counter(root.target for root in roots),
-        opening=_opening([root.spec for root in roots]),
+        opening=None if definition.timeout_seconds else _opening([root.spec for root in roots]),
     )
 
 
@@ -108,15 +115,23 @@ def _step(spec: TaskSpec) -> Step:
         target=executor.target(spec.config) if executor else "",
         blocks=threads.blocks(executor) if executor else False,
         is_trusted=getattr(executor, "is_trusted", executor is None),
+        is_harmless=getattr(executor, "is_harmless", False),
         reachable=getattr(executor, "reachable", _as_it_is),
         needs=spec.needs,
         constant_config=template.fill(NO_VALUES) if _is_constant(template) else None,
         config_secrets={place: frozenset(names) for place, names in places(spec.config)},
+        is_fan=spec.foreach is not None,
+        most=spec.max_parallel,
     )
 
 
+def _undo_step(spec: TaskSpec, undo: TaskSpec) -> Step:
+    """Items are undone one by one, as they were done."""
+    return _step(undo)._replace(is_fan=spec.foreach is not None, most=spec.max_parallel)
+
+
 def _needs_python(root: TaskSpec) -> bool:
-    return bool(root.inputs or root.input or root.when or root.total_seconds)
+    return bool(root.inputs or root.input or root.when or root.foreach or root.total_seconds)
 
 
 def _is_constant(template: Template) -> bool:

@@ -18,6 +18,7 @@ from dist_task.executors.callback import RunName
 from dist_task.models import LogEvent, TaskRun
 from dist_task.states import (
     COMPENSATION_MOVES,
+    WHOLE,
     CompensationStatus,
     ExceptionStatus,
     Op,
@@ -64,7 +65,10 @@ def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tran
 
 @transaction.atomic
 def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
-    """Nothing starts after this. Attempts in flight end first: until then the transaction is `cancelling`."""
+    """Nothing starts after this. Attempts in flight end first: until then the transaction is `cancelling`.
+
+    So it is where work goes on elsewhere: nobody can say of it that it was not done.
+    """
     txn = _locked(instance_id)
     if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED):
         message = _("%(id)s is %(status)s and cannot be cancelled")
@@ -72,7 +76,8 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
     _refuse_undone(txn)
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
-    if TaskRun.objects.filter(transaction=txn, status=RunStatus.RUNNING).exists():
+    verbs.ask_descendants_to_cancel(txn, actor=actor, message=_("with the transaction that started it"))
+    if verbs.is_under_way(txn) or txn.owes_parent:  # a worker tells the parent
         verbs.ask_to_cancel(txn)
     else:
         with connection.cursor() as cursor:
@@ -103,19 +108,26 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
 
 @transaction.atomic
 def decide_approval(
-    instance_id: str, task_id: str, *, approve: bool, actor: str, roles: Collection[str] | None, remark: str = ""
+    instance_id: str,
+    task_id: str,
+    *,
+    item: int = WHOLE,
+    approve: bool,
+    actor: str,
+    roles: Collection[str] | None,
+    remark: str = "",
 ) -> Transaction:
     """A person says whether the transaction goes on; of two the first one counts.
 
-    `roles` are the actor's groups, None for who may decide everywhere.
+    `item` is the number of one of a task with `foreach`. `roles` are the actor's groups, None for who may decide
+    everywhere.
     """
     txn = _locked(instance_id)
-    run = TaskRun.objects.filter(
-        transaction=txn, task_id=task_id, status=RunStatus.WAITING, waits_for=WaitsFor.APPROVAL, answer__isnull=True
-    ).first()
-    if run is None:
+    run = verbs.waiting_approvals(txn).filter(task_id=task_id, item=item).first()
+    if run is None or txn.cancelling:
         message = _("no approval of %(id)s waits under the name %(task)s")
-        raise IllegalMove(message % {"id": instance_id, "task": task_id[:64]})
+        named = task_id[:64] if item == WHOLE else f"{task_id[:64]}/{item}"
+        raise IllegalMove(message % {"id": instance_id, "task": named})
     needed = _spec(txn, run=run).config.get("role")
     if needed and roles is not None and needed not in roles:
         raise IllegalMove(_("only members of %(role)s may decide this") % {"role": needed})
@@ -193,6 +205,17 @@ def retry_exception(
     return record
 
 
+def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
+    """The failure of a run was repaired elsewhere: it is tried again, unless a person handled it, or it is too late."""
+    record = ExceptionRecord.objects.unhandled().filter(run=run).first()
+    if record is None:
+        return
+    try:
+        retry_exception(record.pk, actor="system", delay_seconds=0.0, force=True, remark=remark)
+    except IllegalMove as error:
+        _log(txn, event=LogEvent.ANSWERED, actor="system", remark=str(error), detail={}, run=run)
+
+
 @transaction.atomic
 def handle_exception(
     exception_id: int, *, actor: str, remark: str = "", resolution: str = Resolution.ACKNOWLEDGED
@@ -263,11 +286,22 @@ def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
 
 
 def _schedule(txn: Transaction, *, runs: list[TaskRun], due_at: datetime) -> None:
-    """Runs become due with a fresh budget of automatic attempts, and their exceptions say when."""
+    """Runs become due with a fresh budget of automatic attempts, and their exceptions say when. With an item goes its
+    task, which has failed for it."""
+    runs = runs + _failed_tasks_of(txn, runs=runs)
     budgets = {run.pk: run.attempt + _spec(txn, run=run).retry.tries for run in runs}
     verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due_at)
     unhandled = ExceptionRecord.objects.unhandled().filter(run__in=runs)
     verbs.mark_retrying(exception_ids=list(unhandled.values_list("pk", flat=True)), retry_next_at=due_at)
+
+
+def _failed_tasks_of(txn: Transaction, *, runs: list[TaskRun]) -> list[TaskRun]:
+    known = {run.pk for run in runs}
+    of_items = {(run.task_id, run.op) for run in runs if run.item != WHOLE}
+    if not of_items:
+        return []
+    failed = TaskRun.objects.filter(transaction=txn, item=WHOLE, status=RunStatus.FAILED)
+    return [run for run in failed if run.pk not in known and (run.task_id, run.op) in of_items]
 
 
 def _reopen(txn: Transaction, *, due_at: datetime) -> None:

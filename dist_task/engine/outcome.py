@@ -17,6 +17,8 @@ FOREVER = float("inf")
 RETRYABLE = "retryable"
 TERMINAL = "terminal"
 UNKNOWN = "unknown"
+LEAST_PAUSE_SECONDS = 0.1
+"""Before a service that is at it is asked again: an executor that says 0 is not asked without a pause."""
 WORKER_LOST_CODE = "WORKER_LOST"
 
 
@@ -87,7 +89,9 @@ def decide(
         return Succeeded(result.output)
     if isinstance(result, Ongoing):
         if result.waits_for == WaitsFor.TIME and (result.seconds or 0.0) > seconds_left:
-            return Failed(Failure(TERMINAL, code="TIMEOUT", message="it would end after the task's total time"))
+            return Failed(
+                Failure(TERMINAL, code="TIMEOUT", message="it would end after the time that the task or its flow has")
+            )
         if result.within is not None and ongoing_seconds >= result.within:
             return Failed(_never_done(result.within))
         return Waiting(result.waits_for, delay=_until_looked_at(result, policy=policy, seconds_left=seconds_left))
@@ -105,9 +109,11 @@ def decide(
 
 
 def _until_looked_at(ongoing: Ongoing, *, policy: RetryPolicy, seconds_left: float) -> timedelta | None:
+    if ongoing.waits_for == WaitsFor.ITEMS:
+        return None  # each of them has its own time
     seconds = FOREVER if ongoing.seconds is None else ongoing.seconds
-    if ongoing.seconds is None and ongoing.waits_for == WaitsFor.SERVICE:
-        seconds = policy.interval
+    if ongoing.waits_for == WaitsFor.SERVICE:
+        seconds = max(policy.interval if ongoing.seconds is None else seconds, LEAST_PAUSE_SECONDS)
     seconds = min(max(seconds, ongoing.least_seconds), max(seconds_left, 0.0))
     return None if seconds == FOREVER else timedelta(seconds=seconds)
 

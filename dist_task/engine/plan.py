@@ -1,6 +1,5 @@
 """What a transaction does next. Pure: a definition and the state of its runs give moves; no ORM, no clock.
 
-Times are numbers of the caller's own clock (a worker passes its monotonic one), compared with each other only.
 `Progress` is the same answer kept up to date run by run, so that a chain of thousands is not counted anew at each step.
 """
 
@@ -8,63 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple, Protocol
 
-from dist_task.states import SATISFIED_RUN, RunStatus, TransactionStatus, WaitsFor
+from dist_task.states import ELSEWHERE, SATISFIED_RUN, WHOLE, RunKey, RunStatus, TransactionStatus, WaitsFor
 from flows.definition import FlowDefinition, TaskSpec
 
+from .fan import Fan
+from .moves import (
+    FOREVER,
+    Compensate,
+    Elapse,
+    Finish,
+    Move,
+    RunState,
+    Wait,
+    first_start,
+    next_start,
+    wait_over,
+)
+
 PENDING, RUNNING, WAITING, FAILED = RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.FAILED
-FOREVER = float("inf")
-
-
-class RunState(NamedTuple):
-    """One task run as planning sees it. `due_at` is on the caller's clock and means something while it is pending or
-    waiting; FOREVER where only somebody outside ends the wait. After `deadline_at` it is not tried or asked again."""
-
-    task_id: str
-    status: str
-    attempt: int = 0
-    budget: int = 1
-    due_at: float = 0.0
-    waits_for: str = ""
-    deadline_at: float = FOREVER
-
-
-class Start(NamedTuple):
-    """Begin attempt number `attempt` of a task."""
-
-    task_id: str
-    attempt: int
-    budget: int
-
-
-class Wait(NamedTuple):
-    """Nothing can be done before `until` on the caller's clock."""
-
-    until: float
-
-
-class Elapse(NamedTuple):
-    """A wait is over: the time has come, an answer came, or none came in time."""
-
-    task_id: str
-
-
-class Finish(NamedTuple):
-    status: str
-
-
-class Compensate(NamedTuple):
-    """Nothing of the forward work can go on: what was done is to be undone."""
-
-
-class Compensated(NamedTuple):
-    """Undoing has come to an end: `outcome` is a CompensationStatus, done or failed."""
-
-    outcome: str
-
-
-Move = Start | Elapse | Wait | Finish | Compensate | Compensated
 
 
 class Graph(Protocol):
@@ -93,13 +56,18 @@ FORWARD_OR_BACK = Ends(Finish(TransactionStatus.SUCCESS), Compensate())
 
 @dataclass(slots=True)
 class Progress:
-    """The state of one transaction's graph, kept up to date by `see`. Tasks that are `passed_over` have no run."""
+    """The state of one transaction's graph, kept up to date by `see`. Tasks that are `passed_over` have no run.
+
+    `runs` are those of whole tasks, `fans` the items of those that have them.
+    """
 
     graph: Graph
     ends: Ends
     cancelling: bool = False
     passed_over: frozenset[str] = frozenset()
     runs: dict[str, RunState] = field(default_factory=dict)
+    fans: dict[str, Fan] = field(default_factory=dict)
+    _open: dict[str, Fan] = field(default_factory=dict)  # those of tasks that wait for their items
     _unmet: dict[str, int] = field(default_factory=dict)
     _ready: dict[str, None] = field(default_factory=dict)
     _pending: dict[str, None] = field(default_factory=dict)
@@ -133,33 +101,69 @@ class Progress:
     def see(self, run: RunState) -> None:
         """Takes in the new state of one run."""
         task_id = run.task_id
+        if run.item != WHOLE:
+            if task_id in self.fans:
+                self.fans[task_id].see(run)
+            return
         self.runs[task_id] = run
         self._ready.pop(task_id, None)
         self._pending.pop(task_id, None)
         self._waiting.pop(task_id, None)
         self._running.discard(task_id)
+        self._open.pop(task_id, None)
         if run.status == RUNNING:
             self._running.add(task_id)
         elif run.status == WAITING:
             self._waiting[task_id] = None
+            self._look_at_fan(task_id)
         elif run.status == PENDING:
             self._pending[task_id] = None
         elif self._satisfies(run) and task_id not in self._satisfied:
             self._satisfy(task_id)
 
-    def moves(self, *, now: float) -> list[Move]:
-        """What to do now; empty while attempts are in flight and nothing else may start."""
+    def fan_out(self, fan: Fan) -> None:
+        """The items of a task are known: they begin once the task waits for them."""
+        self.fans[fan.task_id] = fan
+        self._look_at_fan(fan.task_id)
+
+    def cut_fans(self) -> None:
+        """No item begins any more."""
+        for fan in self._open.values():
+            fan.cut()
+
+    def run_of(self, key: RunKey) -> RunState | None:
+        task_id, item = key
+        if item == WHOLE:
+            return self.runs.get(task_id)
+        return self.fans[task_id].runs.get(item) if task_id in self.fans else None
+
+    def moves(self, *, now: float, most: int | None = None) -> list[Move]:
+        """What to do now; empty while attempts are in flight and nothing else may start.
+
+        Of first attempts `most` are told at once: who cannot begin thousands need not be told of them each time.
+        """
         if self.cancelling:
-            return [] if self._running else [Finish(TransactionStatus.CANCELLED)]
-        starts: list[Move] = [self._first_start(task_id) for task_id in self._ready]
-        starts += [self._next_start(task_id) for task_id in self._pending if self.runs[task_id].due_at <= now]
+            return self._moves_to_cancel()
+        tasks = self.graph.tasks
+        ready = islice(self._ready, most)
+        starts: list[Move] = [first_start(task_id, tries=tasks[task_id].retry.tries) for task_id in ready]
+        if self._pending:
+            starts += [next_start(run) for run in self._runs(self._free()) if run.due_at <= now]
         if self._waiting:
-            starts += [self._wait_over(task_id, now) for task_id in self._waiting if self.runs[task_id].due_at <= now]
-        if starts or self._running:
+            starts += [wait_over(run, now=now) for run in self._runs(self._waiting) if run.due_at <= now]
+        if self._open:
+            starts += self._moves_of_fans(now)
+        if starts or self._is_running:
             return starts
         if (next_due_at := self.next_due_at) is not None:
             return [Wait(next_due_at)]
         return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
+
+    def postpone(self, task_id: str) -> None:
+        """It cannot begin now, and is not to keep others from being told."""
+        if task_id in self._ready:
+            del self._ready[task_id]
+            self._ready[task_id] = None
 
     @property
     def is_waiting(self) -> bool:
@@ -167,10 +171,47 @@ class Progress:
 
     @property
     def next_due_at(self) -> float | None:
-        """When the earliest pending run may start or wait is over, also while others are in flight."""
+        """When the earliest pending run may start or wait is over, also while others are in flight. FOREVER where that
+        is up to somebody outside."""
         if not self._pending and not self._waiting:
             return None
-        return min(self.runs[task_id].due_at for task_id in (*self._pending, *self._waiting))
+        due = [run.due_at for run in self._runs((*self._free(), *self._waiting))]
+        due += [fan.next_due_at for fan in self._open.values()]
+        return min(due, default=FOREVER)
+
+    @property
+    def _is_running(self) -> bool:
+        return bool(self._running) or any(fan.is_running for fan in self._open.values())
+
+    def _runs(self, task_ids: Iterable[str]) -> list[RunState]:
+        return [self.runs[task_id] for task_id in task_ids]
+
+    def _look_at_fan(self, task_id: str) -> None:
+        run = self.runs.get(task_id)
+        if task_id in self.fans and run is not None and run.waits_for == WaitsFor.ITEMS:
+            self._open[task_id] = self.fans[task_id]
+
+    def _moves_of_fans(self, now: float) -> list[Move]:
+        moves: list[Move] = []
+        for fan in self._open.values():
+            moves += [Elapse(fan.task_id)] if fan.is_over else fan.moves(now=now)
+        return moves
+
+    def _free(self) -> list[str]:
+        """Pending, while nothing that they depend on is tried again itself: an optional task may be."""
+        return [task_id for task_id in self._pending if not self._unmet.get(task_id)]
+
+    def _moves_to_cancel(self) -> list[Move]:
+        """Work that goes on elsewhere cannot be called back: that wait is over, without an answer. Transactions of our
+        own are cancelled as well, and say so."""
+        waiting = self._runs(self._waiting)
+        for fan in self._open.values():
+            waiting += fan.waiting
+        if over := [Elapse(run.task_id, run.item) for run in waiting if run.waits_for in ELSEWHERE]:
+            return list(over)
+        if self._is_running or any(run.waits_for == WaitsFor.CHILD for run in waiting):
+            return []
+        return [Finish(TransactionStatus.CANCELLED)]
 
     def _satisfies(self, run: RunState) -> bool:
         failed_optional = run.status == FAILED and self.graph.tasks[run.task_id].optional
@@ -198,20 +239,6 @@ class Progress:
             if self._unmet[dependent] == 0:
                 released.append(dependent)
         return released
-
-    def _first_start(self, task_id: str) -> Start:
-        return Start(task_id, attempt=1, budget=self.graph.tasks[task_id].retry.tries)
-
-    def _wait_over(self, task_id: str, now: float) -> Move:
-        """A service that said that it is at it is asked again, in the same attempt."""
-        run = self.runs[task_id]
-        if run.waits_for == WaitsFor.SERVICE and now < run.deadline_at:
-            return Start(task_id, attempt=run.attempt, budget=run.budget)
-        return Elapse(task_id)
-
-    def _next_start(self, task_id: str) -> Start:
-        run = self.runs[task_id]
-        return Start(task_id, attempt=run.attempt + 1, budget=max(run.budget, run.attempt + 1))
 
 
 def plan(

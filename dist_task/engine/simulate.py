@@ -19,7 +19,8 @@ from flows.definition import FlowDefinition
 
 from .compensate import Done, UndoStep, backwards, steps, to_undo
 from .compensate import progress as undoing
-from .plan import Compensate, Compensated, Finish, Move, Progress, RunState, Start
+from .moves import Compensate, Compensated, Finish, Move, RunState, Start
+from .plan import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +183,20 @@ def _ran(played: _Played, *, definition: FlowDefinition, scenario: Scenario) -> 
 
 
 def _undo(definition: FlowDefinition, *, ran: Iterable[Ran], scenario: Scenario, by_itself: bool) -> Undoing:
-    done = [Done(each.task_id, each.status, each.maybe_executed) for each in ran]
+    done = [_done(each, has_items=definition.tasks[each.task_id].foreach is not None) for each in ran]
     undo = to_undo(definition, done=done)
     played, end = _play(undoing(backwards(definition), undo=undo, runs=()), ending=scenario.undo)
     statuses = {each.task_id: each.status for each in played}
     tasks = tuple(_undone(step, status=statuses.get(step.task_id)) for step in steps(definition, done=done))
     return Undoing(by_itself, CompensationStatus(cast(Compensated, end).outcome), tasks)
+
+
+def _done(ran: Ran, *, has_items: bool) -> Done:
+    """Of a task with items that failed, others than the one that failed have done something."""
+    if not has_items:
+        return Done(ran.task_id, ran.status, ran.maybe_executed)
+    status = RunStatus.SUCCESS if ran.status == RunStatus.FAILED else ran.status
+    return Done(ran.task_id, status, ran.maybe_executed, item=0)
 
 
 def _undone(step: UndoStep, *, status: RunStatus | None) -> Undone:

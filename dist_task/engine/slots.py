@@ -35,7 +35,7 @@ class Slots:
 
         At the cap of its own transaction nobody needs to wait in line: it tries again whenever an attempt of it ends.
         """
-        if self._transactions[transaction_id] >= self.per_transaction:
+        if self.is_full(transaction_id):
             return False
         if self.room(target) <= 0:
             self._lines[target][waiting] = None
@@ -44,6 +44,10 @@ class Slots:
         self._targets[target] += 1
         self._transactions[transaction_id] += 1
         return True
+
+    def is_full(self, transaction_id: int) -> bool:
+        """Whether a transaction has as many calls in flight as it may have."""
+        return self._transactions[transaction_id] >= self.per_transaction
 
     def room(self, target: str) -> int:
         """How many calls to this target may start now."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
+from dist_task.problems import Fault
 from dist_task.states import WaitsFor
 
 from .base import Ongoing, TaskCall
@@ -22,7 +23,9 @@ class ApprovalExecutor:
 
     kind: ClassVar[str] = "approval"
     is_trusted: ClassVar[bool] = True
+    is_harmless: ClassVar[bool] = True
     fixed_keys: ClassVar[frozenset[str]] = frozenset({"role", "within"})
+    examples: ClassVar[Mapping[str, Any]] = {"role": "risk", "message": "Refund ${params.amount}?", "within": 86_400}
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
@@ -30,11 +33,15 @@ class ApprovalExecutor:
             value = config.get(key, "")
             if not isinstance(value, str) or len(value) > longest:
                 message = _("%(key)s must be a text of at most %(most)d characters")
-                problems.append(message % {"key": key, "most": longest})
+                problems.append(Fault(message % {"key": key, "most": longest}, key=key))
         within = config.get("within", 1)
         if isinstance(within, bool) or not isinstance(within, int | float) or not 0 < within <= MOST_SECONDS:
-            problems.append(_("within must be a number of seconds up to %(most)d") % {"most": MOST_SECONDS})
+            sentence = _("within must be a number of seconds up to %(most)d") % {"most": MOST_SECONDS}
+            problems.append(Fault(sentence, key="within"))
         return problems
+
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return True
 
     def target(self, config: Mapping[str, Any]) -> str:
         return ""

@@ -80,11 +80,21 @@ def name_based_uuid(namespace: uuid.UUID, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A definite success. `request` and `response` go to the log and are masked and capped already."""
+    """A definite success. `request` and `response` go to the log and are masked and capped already.
+
+    `note`: what an operator finds in the log beside the success, such as that its output is not all that came.
+    """
 
     output: Any = None
     request: dict[str, Any] | None = field(default=None)
     response: dict[str, Any] | None = field(default=None)
+    note: str = ""
+
+
+def noted(note: str, *, changes: str) -> str:
+    """A result's note, and what was changed in its output so that it could be stored ("" for nothing)."""
+    stored = f"the output could not be stored as it came: {changes}" if changes else ""
+    return "; ".join(filter(None, (note, stored)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +120,19 @@ class Executor(Protocol):
     deadlines by themselves. No second clock runs for them, and they are not the first to be suspected of a
     worker's death.
 
+    `is_harmless`, where a class says it and says true: an attempt does nothing to anybody outside, so one that was lost
+    with its worker is made again as if it had not begun.
+
     `execute` and `close` may be plain functions: then they run in threads (see `threads`).
 
     `fixed_keys`, where a class says it: the keys of its config that choose where a call goes or what it may touch. No
     template may stand there. In a `url` one may stand in path and query. `reachable`, where a class has it: what
     templates of other tasks look at, made of an output.
+
+    `examples`, where a class says it: an example of each key of its config, for the hints of refusals.
+
+    `changes_nothing`, where a class has it: whether a call of this config only reads, so that there is never anything
+    to undo. `advise`, where a class has it: like `check_config`, what may be written and should not be.
 
     `check_connection`, where a class has it, makes its kind one that connections can be registered for: like
     `check_config`, for the configuration of a connection (see `connections`).
@@ -123,7 +141,10 @@ class Executor(Protocol):
     kind: ClassVar[str]
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
-        """One sentence per problem, when a flow is posted; empty when the configuration is sound."""
+        """One sentence per problem, when a flow is posted; empty when the configuration is sound.
+
+        A sentence may be a `dist_task.problems.Fault`, which says which key it is about.
+        """
 
     def target(self, config: Mapping[str, Any]) -> str:
         """What the cap per target counts: a host, a connection's name; empty when nothing outside is called."""

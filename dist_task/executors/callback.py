@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
+from dist_task.problems import Fault, faults
 
 from .base import TaskCall
 from .checks import form_problems
@@ -45,12 +46,13 @@ def is_offered(config: Mapping[str, Any]) -> bool:
 
 def callback_problems(config: Mapping[str, Any]) -> list[str]:
     if not isinstance(config.get("callback", False), bool):
-        return [_("callback must be true or false")]
+        return [Fault(_("callback must be true or false"), key="callback")]
     if not is_offered(config):
-        return [_("callback_within needs callback: true")] if "callback_within" in config else []
+        is_alone = "callback_within" in config
+        return [Fault(_("callback_within needs callback: true"), key="callback_within")] if is_alone else []
     if not conf.PUBLIC_URL:
-        return [_("callback needs the address of this service: set DIST_TASK_PUBLIC_URL")]
-    return form_problems(conf.PUBLIC_URL, key="PUBLIC_URL")
+        return [Fault(_("callback needs the address of this service: set DIST_TASK_PUBLIC_URL"), key="callback")]
+    return faults("callback", form_problems(conf.PUBLIC_URL, key="PUBLIC_URL"))
 
 
 def headers_of(call: TaskCall) -> dict[str, str]:

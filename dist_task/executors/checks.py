@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
+from dist_task.problems import Fault
+
 from .address import CONTROL, host_problem, target_of
 from .secrets import OPENING
 
@@ -35,7 +37,7 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 def unknown_keys(config: Mapping[str, object], *, known: Iterable[str]) -> list[str]:
     return [
-        _("unknown key %(key)s; known are %(known)s") % {"key": key, "known": ", ".join(sorted(known))}
+        Fault(_("unknown key %(key)s; known are %(known)s") % {"key": key, "known": ", ".join(sorted(known))}, key=key)
         for key in config
         if key not in known
     ]

@@ -27,11 +27,15 @@ SWITCHING_PROTOCOLS = 101
 
 
 class Answer(NamedTuple):
-    """What came back, in full. The names of `headers` are in lower case; of several lines the first counts."""
+    """What came back. The names of `headers` are in lower case; of several lines the first counts.
+
+    `is_cut`: the body was larger than MAX_RESPONSE_BYTES, and is not here.
+    """
 
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+    is_cut: bool = False
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)
@@ -63,13 +67,16 @@ class Connection(asyncio.Protocol):
         try:
             self._transport.write(request)
             await waiting
+            return Answer(self._status, self._headers, self._body())
+        except failures.TooLarge:
+            self.drop()
+            return Answer(self._status, self._headers, b"", is_cut=True)
         except BaseException:
             self.drop()
             raise
         finally:
             self._waiting = None
             deadline.cancel()
-        return Answer(self._status, self._headers, self._body())
 
     @property
     def is_open(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from dist_task.errors import ExecutionError
+from dist_task.problems import Fault
 from dist_task.redaction import REDACTOR
 
 from . import failures
@@ -132,22 +133,37 @@ def task_problems(config: Mapping[str, Any]) -> list[str]:
     """Of an `http` task that names a connection; the same is judged again at each call."""
     name = config["connection"]
     if "url" in config:
-        return [_("give url, or connection and path, not both")]
+        return [Fault(_("give url, or connection and path, not both"), key="url")]
     connection = CONNECTIONS.get(name, kind="http") if isinstance(name, str) else None
     if connection is None:
-        return [_("there is no http connection %(name)s: it must be registered first") % {"name": ascii(name)[:80]}]
+        message = _("there is no http connection %(name)s: it must be registered first")
+        return [Fault(message % {"name": ascii(name)[:80]}, key="connection")]
     try:
         endpoint = _read(connection)
     except ExecutionError as error:
-        return [str(error)]
+        return [Fault(str(error), key="connection")]
     path = config.get("path", "")
     problem = path_problem(path)
     if not problem and not allowed_path(path, patterns=endpoint.paths):
         problem = _("the connection %(name)s does not allow this path") % {"name": name}
+    if problem:
+        return [Fault(problem, key="path")]
     method = config.get("method", "POST")
-    if not problem and not allows_method(connection, method):
+    if not allows_method(connection, method):
         problem = _("the connection %(name)s does not allow the method %(method)s") % {"name": name, "method": method}
-    return [problem] if problem else header_clashes(config.get("headers", {}), connection=connection)
+        return [Fault(problem, key="method")]
+    return header_clashes(config.get("headers", {}), connection=connection)
+
+
+def connection_advice(name: object, *, key: str, kind: str) -> list[str]:
+    """Of a task that goes through this connection, which it names under `key`; `name` is None where it names none."""
+    connection = CONNECTIONS.get(name, kind=kind) if isinstance(name, str) else None
+    tls = connection.config.get("tls") if connection is not None else None
+    if not isinstance(tls, Mapping) or tls.get("verify", True):
+        return []
+    message = _("the connection %(name)s does not check who answers (tls.verify is false): anybody in between may")
+    hint = _("give the connection the authority of its service as tls.ca")
+    return [Fault(message % {"name": name}, key=key, hint=hint)]
 
 
 def allows_method(connection: Connection, method: object) -> bool:
@@ -210,7 +226,7 @@ def header_clashes(headers: object, *, connection: Connection) -> list[str]:
     names = headers if isinstance(headers, dict) else {}
     taken = own_headers(connection)
     message = _("the header %(name)s is set by the connection")
-    return [message % {"name": name} for name in names if name.lower() in taken]
+    return [Fault(message % {"name": name}, key="headers") for name in names if name.lower() in taken]
 
 
 def _auth_header(auth: Mapping[str, Any]) -> str:

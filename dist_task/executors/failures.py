@@ -49,10 +49,14 @@ def unreadable(reason: object) -> ExecutionError:
     return ExecutionError(message, code="BAD_RESPONSE", unknown=True)
 
 
-def too_large(limit: int) -> ExecutionError:
+class TooLarge(ExecutionError):
+    """Of an answer: its head came, its body is not kept."""
+
+
+def too_large(limit: int) -> TooLarge:
     """The work was done, but its answer is unusable, and would be again."""
     message = _("the answer is larger than %(limit)d bytes") % {"limit": limit}
-    return ExecutionError(message, code="RESPONSE_TOO_LARGE", permanent=True, unknown=True)
+    return TooLarge(message, code="RESPONSE_TOO_LARGE", permanent=True, unknown=True)
 
 
 def _reason(error: OSError) -> str:

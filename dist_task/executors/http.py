@@ -10,13 +10,15 @@ from django.utils.translation import gettext as _
 
 from dist_task.errors import ExecutionError
 from dist_task.payload import body_of
+from dist_task.problems import Fault, faults
 
 from .base import Ongoing, Result, TaskCall
 from .callback import is_offered
 from .checks import METHODS, METHODS_WITH_BODY, header_problems, unknown_keys, url_problems
-from .endpoint import ENDPOINTS, endpoint_problems, task_problems
+from .endpoint import ENDPOINTS, connection_advice, endpoint_problems, task_problems
 from .outbound import OUTBOUND
 from .outgoing import Outgoing, constant_headers, logged_request, names_secrets, with_query
+from .verdict import EXAMPLES as ANSWER_EXAMPLES
 from .verdict import KEYS as ANSWER_KEYS
 from .verdict import verdict, verdict_problems
 
@@ -27,18 +29,36 @@ class HttpExecutor:
     kind: ClassVar[str] = "http"
     is_trusted: ClassVar[bool] = True
     fixed_keys: ClassVar[frozenset[str]] = frozenset({"connection", "method", "retry_on_4xx"}) | ANSWER_KEYS
+    examples: ClassVar[Mapping[str, Any]] = {
+        "url": "http://payment/pay",
+        "connection": "payment",
+        "path": "/pay",
+        "method": "POST",
+        "headers": {"X-Tenant": "acme"},
+        "query": {"page": 1},
+        "retry_on_4xx": True,
+        **ANSWER_EXAMPLES,
+    }
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
         problems += task_problems(config) if "connection" in config else _address_problems(config)
-        if config.get("method", "POST") not in METHODS:
-            problems.append(_("method must be one of %(methods)s") % {"methods": ", ".join(sorted(METHODS))})
-        problems += header_problems(config.get("headers", {}))
+        method = config.get("method", "POST")
+        if not isinstance(method, str) or method not in METHODS:
+            sentence = _("method must be one of %(methods)s") % {"methods": ", ".join(sorted(METHODS))}
+            problems.append(Fault(sentence, key="method"))
+        problems += faults("headers", header_problems(config.get("headers", {})))
         if not _is_flat(config.get("query", {})):
-            problems.append(_("query must be an object of strings and numbers"))
+            problems.append(Fault(_("query must be an object of strings and numbers"), key="query"))
         if not isinstance(config.get("retry_on_4xx", False), bool):
-            problems.append(_("retry_on_4xx must be true or false"))
+            problems.append(Fault(_("retry_on_4xx must be true or false"), key="retry_on_4xx"))
         return problems + verdict_problems(config)
+
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return bool(config.get("method") == "GET")
+
+    def advise(self, config: Mapping[str, Any]) -> list[str]:
+        return connection_advice(config.get("connection"), key="connection", kind=self.kind)
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
         return endpoint_problems(config, kind=self.kind)
@@ -111,9 +131,9 @@ def _names_secrets(config: Mapping[str, Any]) -> bool:
 
 
 def _address_problems(config: Mapping[str, Any]) -> list[str]:
-    problems = url_problems(config.get("url"))
+    problems = faults("url", url_problems(config.get("url")))
     if "path" in config:
-        problems.append(_("path is for a task that names a connection"))
+        problems.append(Fault(_("path is for a task that names a connection"), key="path"))
     return problems
 
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
+from dist_task.problems import Fault
+
 from .base import Result, TaskCall
 
 
@@ -15,7 +17,11 @@ class NoopExecutor:
     is_trusted: ClassVar[bool] = True
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
-        return [_("a noop task has no configuration; remove %(key)s") % {"key": key} for key in config]
+        message = _("a noop task has no configuration; remove %(key)s")
+        return [Fault(message % {"key": key}, key=key) for key in config]
+
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return True
 
     def target(self, config: Mapping[str, Any]) -> str:
         return ""

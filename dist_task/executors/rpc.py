@@ -10,19 +10,21 @@ from django.utils.translation import gettext as _
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.payload import body_of, capped, mask
+from dist_task.problems import Fault, faults
 
 from .base import Ongoing, Result, TaskCall
 from .callback import is_offered
 from .checks import header_problems, unknown_keys, url_problems
 from .connection import Answer
 from .connections import CONNECTIONS, Connection
-from .endpoint import ENDPOINTS, allows_method, endpoint_problems, header_clashes
+from .endpoint import ENDPOINTS, allows_method, connection_advice, endpoint_problems, header_clashes
 from .http import judged
 from .outbound import OUTBOUND
 from .outgoing import Outgoing, constant_headers, logged_request, names_secrets
 from .secrets import OPENING
+from .verdict import EXAMPLES as ANSWER_EXAMPLES
 from .verdict import KEYS as ANSWER_KEYS
-from .verdict import business_code, document_of, verdict, verdict_problems
+from .verdict import business_code, document_of, unjudged, verdict, verdict_problems
 
 KEYS = frozenset({"service", "method", "headers"}) | ANSWER_KEYS
 PROTOCOLS = frozenset({"dtm"})  # an envelope would be another protocol than that of results and errors
@@ -34,6 +36,13 @@ class RpcExecutor:
     kind: ClassVar[str] = "rpc"
     is_trusted: ClassVar[bool] = True
     fixed_keys: ClassVar[frozenset[str]] = frozenset({"service", "method"}) | ANSWER_KEYS
+    examples: ClassVar[Mapping[str, Any]] = {
+        "service": "payment:9001",
+        "method": "payment.deduct",
+        "headers": {"X-Tenant": "acme"},
+        **ANSWER_EXAMPLES,
+        "result_protocol": "dtm",
+    }
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
@@ -42,13 +51,18 @@ class RpcExecutor:
         if connection is not None:
             problems += _connection_problems(config, connection=connection)
         elif not isinstance(service, str) or not service or "/" in service:
-            problems.append(_("service is required and must be host, host:port or a connection"))
+            sentence = _("service is required and must be host, host:port or a connection")
+            problems.append(Fault(sentence, key="service"))
         else:
-            problems += url_problems(f"http://{service}/rpc")
+            problems += faults("service", url_problems(f"http://{service}/rpc"))
         if not isinstance(config.get("method"), str) or not config["method"] or OPENING in config["method"]:
-            problems.append(_("method is required and must be a string"))
-        problems += header_problems(config.get("headers", {}))
+            problems.append(Fault(_("method is required and must be a string"), key="method"))
+        problems += faults("headers", header_problems(config.get("headers", {})))
         return problems + verdict_problems(config, protocols=PROTOCOLS)
+
+    def advise(self, config: Mapping[str, Any]) -> list[str]:
+        name = config["service"] if _registered(config.get("service")) is not None else None
+        return connection_advice(name, key="service", kind=self.kind)
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
         return endpoint_problems(config, kind=self.kind)
@@ -114,7 +128,8 @@ def _registered(service: object) -> Connection | None:
 def _connection_problems(config: Mapping[str, Any], *, connection: Connection) -> list[str]:
     if not allows_method(connection, config.get("method")):
         message = _("the connection %(name)s does not allow the method %(method)s")
-        return [message % {"name": connection.name, "method": ascii(config.get("method"))[:80]}]
+        sentence = message % {"name": connection.name, "method": ascii(config.get("method"))[:80]}
+        return [Fault(sentence, key="method")]
     return header_clashes(config.get("headers", {}), connection=connection)
 
 
@@ -123,13 +138,15 @@ def _result(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any
     found = judged(verdict(answer, config=config, request=request))
     if isinstance(found, Ongoing):
         return found
+    if answer.is_cut:  # it may hold an error
+        raise unjudged(request=request, response=found.response)
     body = found.output["body"]
     if isinstance(body, dict):
         if (error := body.get("error")) is not None and "ok_when" not in config:
             document = document_of(answer, body=body)
             raise _failure(error, found=found, code=business_code(config.get("error_code"), document=document))
         body = body.get("result", body)
-    return Result(output=body, request=found.request, response=found.response)
+    return Result(output=body, request=found.request, response=found.response, note=found.note)
 
 
 def _failure(error: Any, *, found: Result, code: str) -> ExecutionError:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
@@ -18,18 +19,29 @@ from django.utils.translation import gettext as _
 from dist_task.conf import conf
 from dist_task.errors import ExecutionError
 from dist_task.payload import for_log, loads_untrusted, redact
-from dist_task.problems import InvalidValue, Problems
+from dist_task.problems import Fault, InvalidValue, Problems, faults
 from dist_task.redaction import REDACTOR
 from dist_task.states import WaitsFor
 from flows.expressions import Expression, ExpressionFailed, as_condition, read
 from flows.templates import Scope
 
+from . import failures
 from .base import Ongoing, Result
 from .callback import callback_problems, is_offered
 from .connection import Answer
 
 KEYS = frozenset({"result_protocol", "ok_when", "error_code", "ongoing_within", "callback", "callback_within"})
 """Of a config: what the author says about answers. No template may stand there."""
+EXAMPLES: Mapping[str, Any] = MappingProxyType(
+    {
+        "result_protocol": "envelope",
+        "ok_when": "body.state = 'done'",
+        "error_code": "body.reason",
+        "ongoing_within": 3600,
+        "callback": True,
+        "callback_within": 3600,
+    }
+)
 PROTOCOLS = frozenset({"dtm", "envelope"})
 KEPT_HEADERS = tuple((name, name.lower().encode()) for name in ("Content-Type", "Location", "ETag", "X-Request-Id"))
 ACCEPTED = 202
@@ -56,6 +68,7 @@ class Heard(NamedTuple):
     output: dict[str, Any]
     request: dict[str, Any]
     response: dict[str, Any]
+    note: str = ""
 
     @property
     def status(self) -> int:
@@ -78,28 +91,42 @@ def document_of(answer: Answer, *, body: Any) -> dict[str, Any]:
 
 def verdict(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any]) -> Result | Ongoing | ExecutionError:
     """Never raises. `output` of a result is `{status, headers, body}`; with an envelope its `data`, too."""
-    body = parsed_body(answer)
+    body, note = parsed_body(answer) if not answer.is_cut else _in_place_of_body()
     headers = {name: answer.header(key) for name, key in KEPT_HEADERS if key in answer.headers}
     if REDACTOR.is_needed:  # before anything is cut
         body, headers = redact(body), redact(headers)
     output = {"status": answer.status, "headers": headers, "body": body}
     response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
     if 200 <= answer.status < 300 and config.keys().isdisjoint(_DECIDING):  # nearly all
-        return Result(output=output, request=request, response=response)
-    return _judged(Heard(answer, output, request, response), config=config)
+        return Result(output=output, request=request, response=response, note=note)
+    if answer.is_cut:
+        return unjudged(request=request, response=response)
+    return _judged(Heard(answer, output, request, response, note), config=config)
 
 
-def parsed_body(answer: Answer) -> Any:
-    """JSON where it is JSON, else the text."""
+def _in_place_of_body() -> tuple[str, str]:
+    limit = conf.MAX_RESPONSE_BYTES
+    return f"[cut: larger than {limit} bytes]", f"the body is larger than {limit} bytes, and was not kept"
+
+
+def unjudged(*, request: dict[str, Any], response: dict[str, Any] | None) -> ExecutionError:
+    """What became of the work is said in a body that is not here: a person has to look at it."""
+    error = failures.too_large(conf.MAX_RESPONSE_BYTES)
+    error.request, error.response = request, response
+    return error
+
+
+def parsed_body(answer: Answer) -> tuple[Any, str]:
+    """JSON where it is JSON, else the text; and a note where it says that it is JSON, and cannot be read as such."""
     if not answer.body:
-        return None
-    kind = answer.header(b"content-type")
+        return None, ""
+    kind, note = answer.header(b"content-type"), ""
     if kind is None or "json" in kind:
         try:
-            return loads_untrusted(answer.body)
-        except ValueError:
-            pass
-    return answer.body.decode("utf-8", errors="replace")
+            return loads_untrusted(answer.body), ""
+        except ValueError as error:
+            note = f"the body could not be read as JSON, and was kept as text: {error}"[:300] if kind else ""
+    return answer.body.decode("utf-8", errors="replace"), note
 
 
 def _judged(heard: Heard, *, config: Mapping[str, Any]) -> Result | Ongoing | ExecutionError:
@@ -171,7 +198,7 @@ def _by_expression(heard: Heard, *, config: Mapping[str, Any]) -> Result | Execu
 
 
 def _success(heard: Heard) -> Result:
-    return Result(output=heard.output, request=heard.request, response=heard.response)
+    return Result(output=heard.output, request=heard.request, response=heard.response, note=heard.note)
 
 
 def _failure(
@@ -259,19 +286,21 @@ def retry_after(answer: Answer) -> float:
 def verdict_problems(config: Mapping[str, Any], *, protocols: frozenset[str] = PROTOCOLS) -> list[str]:
     if config.keys().isdisjoint(KEYS):
         return []
-    problems = []
+    problems: list[str] = []
     protocol = config.get("result_protocol")
     if "result_protocol" in config and (not isinstance(protocol, str) or protocol not in protocols):
-        problems.append(_("result_protocol must be one of %(protocols)s") % {"protocols": ", ".join(sorted(protocols))})
+        sentence = _("result_protocol must be one of %(protocols)s") % {"protocols": ", ".join(sorted(protocols))}
+        problems.append(Fault(sentence, key="result_protocol"))
     if "ok_when" in config:
-        problems += _expression_problems(config["ok_when"])
+        problems += faults("ok_when", _expression_problems(config["ok_when"]))
     path = config.get("error_code", "status")
     if not isinstance(path, str) or len(path) > LONGEST_PATH or not _PATH.fullmatch(path):
-        problems.append(_("error_code must be a path that begins with body, headers or status, like body.code"))
+        sentence = _("error_code must be a path that begins with body, headers or status, like body.code")
+        problems.append(Fault(sentence, key="error_code"))
     for key in ("ongoing_within", "callback_within"):
         if not is_seconds(config.get(key, 1)):
             message = _("%(key)s must be a number of seconds up to %(most)d")
-            problems.append(message % {"key": key, "most": MOST_ONGOING_SECONDS})
+            problems.append(Fault(message % {"key": key, "most": MOST_ONGOING_SECONDS}, key=key))
     return problems + callback_problems(config) + _clashes(config)
 
 
@@ -283,9 +312,10 @@ def _clashes(config: Mapping[str, Any]) -> list[str]:
     """Each of these alone says what an answer means: beside another one it would mean nothing."""
     for one, other in (("ok_when", "result_protocol"), ("ok_when", "retry_on_4xx")):
         if one in config and other in config:
-            return [_("give %(one)s or %(other)s, not both") % {"one": one, "other": other}]
+            return [Fault(_("give %(one)s or %(other)s, not both") % {"one": one, "other": other}, key=other)]
     if config.get("result_protocol") == "dtm" and "retry_on_4xx" in config:
-        return [_("give %(one)s or %(other)s, not both") % {"one": "result_protocol dtm", "other": "retry_on_4xx"}]
+        both = {"one": "result_protocol dtm", "other": "retry_on_4xx"}
+        return [Fault(_("give %(one)s or %(other)s, not both") % both, key="retry_on_4xx")]
     return []
 
 

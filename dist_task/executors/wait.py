@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 
 from dist_task.errors import ExecutionError
+from dist_task.problems import faults
 from dist_task.states import WaitsFor
 
 from .base import Ongoing, TaskCall
@@ -20,18 +21,25 @@ KEYS = frozenset({"seconds", "until"})
 class WaitExecutor:
     kind: ClassVar[str] = "wait"
     is_trusted: ClassVar[bool] = True
+    is_harmless: ClassVar[bool] = True
+    examples: ClassVar[Mapping[str, Any]] = {"seconds": 600, "until": "2024-01-31T10:00:00Z"}
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
-        if set(config) - KEYS or len(config) != 1:
-            return [_("say either seconds or until, and nothing else")]
-        value = next(iter(config.values()))
+        strangers = [key for key in config if key not in KEYS]
+        if strangers or len(config) != 1:
+            sentence = _("say either seconds or until, and nothing else")
+            return faults(strangers[0] if strangers else "seconds", [sentence])
+        key, value = next(iter(config.items()))
         if isinstance(value, str) and "${" in value:
             return []  # known when it begins
         try:
             _seconds(config)
         except ValueError as error:
-            return [str(error)]
+            return faults(key, [str(error)])
         return []
+
+    def changes_nothing(self, config: Mapping[str, Any]) -> bool:
+        return True
 
     def target(self, config: Mapping[str, Any]) -> str:
         return ""

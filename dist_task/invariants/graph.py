@@ -13,7 +13,8 @@ from flows.registry_rows import parse_stored
 GRAPH = """
     WITH task AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(tasks)s::jsonb) AS task(
-            flow_id text, task_id text, op text, optional boolean, strategy text, tries int, pause float8)
+            flow_id text, task_id text, op text, optional boolean, strategy text, tries int, pause float8,
+            has_items boolean)
     ), edge AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(edges)s::jsonb) AS edge(flow_id text, task_id text, needs text)
     ), known AS MATERIALIZED (
@@ -58,7 +59,7 @@ def _tasks(definition: FlowDefinition, *, flow_id: str) -> Iterator[dict[str, An
     for spec in definition.tasks.values():
         yield _task(spec, flow_id=flow_id, op=Op.ACTION)
         if spec.compensate is not None:
-            yield _task(spec.compensate, flow_id=flow_id, op=Op.COMPENSATE)
+            yield _task(spec.compensate, flow_id=flow_id, op=Op.COMPENSATE) | {"has_items": spec.foreach is not None}
 
 
 def _task(spec: TaskSpec, *, flow_id: str, op: str) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def _task(spec: TaskSpec, *, flow_id: str, op: str) -> dict[str, Any]:
         "optional": spec.optional,
         "strategy": policy.strategy,
         "tries": policy.tries,
+        "has_items": spec.foreach is not None,
         "pause": min(policy.interval, policy.max_interval) if is_steady else 0,
     }
 

@@ -18,9 +18,11 @@ OF_RUN = "{0}.transaction_id = r.transaction_id AND {0}.task_id = r.task_id AND 
 ENDED_OF_RUN = """(r.attempt - CASE WHEN r.status IN ('running', 'waiting')
     OR (r.status = 'cancelled' AND r.waits_for <> '') THEN 1 ELSE 0 END)"""
 RETRIED = """l.transaction_id = r.transaction_id AND l.event = 'retried' AND (l.task_id = r.task_id
-      AND l.op = r.op
+      AND l.op = r.op AND (l.item = r.item OR r.item = -1)
     OR (l.task_id = '' AND COALESCE(l.detail ->> 'op', 'action') = r.op
       AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
+ITEM_OF_RUN = """dist_task_taskrun i WHERE i.transaction_id = r.transaction_id AND i.task_id = r.task_id
+    AND i.op = r.op AND i.item >= 0"""
 OF_TASK = "d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.op = r.op"
 
 
@@ -81,10 +83,10 @@ RULES = (
             ), settled AS (
                 SELECT transaction_id, task_id, min(at) AS ended_at, min(done_at) AS done_at FROM (
                     SELECT transaction_id, task_id, at, CASE event WHEN 'succeeded' THEN at END AS done_at
-                    FROM dist_task_executionlog WHERE op = 'action' AND event IN {ATTEMPT_EVENTS}
+                    FROM dist_task_executionlog WHERE op = 'action' AND item = -1 AND event IN {ATTEMPT_EVENTS}
                     UNION ALL
                     SELECT transaction_id, task_id, finished_at, finished_at
-                    FROM dist_task_taskrun WHERE op = 'action' AND status = 'skipped') AS ends
+                    FROM dist_task_taskrun WHERE op = 'action' AND item = -1 AND status = 'skipped') AS ends
                 GROUP BY 1, 2
             )
             SELECT t.instance_id || '/' || e.task_id || ' before ' || e.needs AS example
@@ -175,6 +177,19 @@ RULES = (
     ),
     Rule(
         10,
+        name="items_are_complete",
+        sentence="A successful task with items has run each of them with success; items belong to such a task.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} JOIN task d ON {OF_TASK} AND d.has_items
+            WHERE r.op = 'action' AND r.item = -1 AND r.status = 'success'
+              AND jsonb_array_length(r.input -> 'items') <> (
+                SELECT count(*) FROM {ITEM_OF_RUN} AND i.status = 'success')
+            UNION ALL
+            SELECT {NAME} FROM {RUNS} WHERE r.item >= 0 AND NOT EXISTS (
+                SELECT 1 FROM dist_task_taskrun i WHERE i.transaction_id = r.transaction_id
+                  AND i.task_id = r.task_id AND i.op = r.op AND i.item = -1)""",
+    ),
+    Rule(
+        10,
         name="failed_has_a_failure",
         sentence="A failed transaction has a failed task that is not optional.",
         sql=f"""SELECT t.instance_id AS example FROM transactions_transaction t
@@ -219,7 +234,8 @@ RULES = (
         name="failure_is_seen",
         sentence="A failed attempt and an unknown outcome have an exception.",
         sql=f"""SELECT {NAME} AS example FROM {RUNS} WHERE (r.status = 'failed' OR r.maybe_executed)
-              AND NOT EXISTS (SELECT 1 FROM exceptions_app_exceptionrecord x WHERE x.run_id = r.id)""",
+              AND NOT EXISTS (SELECT 1 FROM exceptions_app_exceptionrecord x WHERE x.run_id = r.id)
+              AND NOT (r.item = -1 AND EXISTS (SELECT 1 FROM {ITEM_OF_RUN} AND i.status = 'failed'))""",
     ),
     Rule(
         12,
@@ -260,7 +276,8 @@ RULES = (
             LEFT JOIN dist_task_taskrun a ON a.transaction_id = r.transaction_id AND a.task_id = r.task_id
              AND a.op = 'action' AND a.item = r.item
             WHERE r.op = 'compensate'
-              AND (t.compensation = 'none' OR NOT COALESCE(a.status = 'success' OR a.maybe_executed, false))""",
+              AND (t.compensation = 'none' OR NOT COALESCE(a.status = 'success' OR a.maybe_executed, false))
+              AND NOT (r.item = -1 AND EXISTS (SELECT 1 FROM {ITEM_OF_RUN}))""",
     ),
     Rule(
         15,
@@ -271,7 +288,7 @@ RULES = (
             LEFT JOIN dist_task_taskrun b ON b.transaction_id = r.transaction_id AND b.task_id = r.task_id
              AND b.op = 'compensate' AND b.item = r.item
             WHERE t.compensation = 'done' AND r.op = 'action' AND (r.status = 'success' OR r.maybe_executed)
-              AND b.status IS DISTINCT FROM 'success'""",
+              AND b.status IS DISTINCT FROM 'success' AND NOT (d.has_items AND r.item = -1)""",
     ),
     Rule(
         16,

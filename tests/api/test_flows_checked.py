@@ -24,7 +24,7 @@ SOUND = {"on_failure": "compensate", "tasks": TASKS}
 def test_a_valid_definition_is_told_so_and_nothing_is_registered(api: Api, definition: Any) -> None:
     answer = api.post(VALIDATE, {"definition": definition})
 
-    assert (answer.status, answer.data) == (200, {"valid": True, "problems": []})
+    assert (answer.status, answer.data) == (200, {"valid": True, "problems": [], "warnings": []})
     assert not Flow.objects.exists()
 
 
@@ -36,7 +36,7 @@ def test_all_problems_of_a_definition_are_answered_with_path_and_hint(api: Api) 
     assert (answer.status, answer.data["valid"]) == (200, False)
     found = {each["path"]: (each["message"], each["hint"]) for each in answer.data["problems"]}
     assert found["tasks[0].typ"] == ("unknown key", "did you mean type?")
-    assert found["tasks[1].depends_on[0]"] == ("there is no task c", "")
+    assert found["tasks[1].depends_on[0]"] == ("there is no task c", "name a task of this flow, or leave it out")
     assert set(found) == {"tasks[0].typ", "tasks[0].type", "tasks[1].depends_on[0]"}
 
 

@@ -35,9 +35,10 @@ def test_without_a_connection_the_flow_is_refused_and_told_how_to_register_one(a
     [error] = answer.data["errors"]
     assert answer.status == 400
     assert error == {
-        "field": "tasks[0].config",
+        "field": "tasks[0].config.connection",
         "message": "no mq connection named mq is registered; register it in the environment variable"
         ' DIST_TASK_CONNECTIONS, for example {"mq": {"kind": "mq", "url": "amqp://user:password@broker:5672/vhost"}}',
+        "hint": 'for example "connection": "mq"',
     }
     assert not Flow.objects.exists()
 

@@ -42,7 +42,19 @@ def test_as_json_it_is_what_the_api_answers(run, tmp_path):
         "message": "unknown key",
         "hint": "did you mean depends_on?",
     }
-    assert json.loads(sound.out) == {"valid": True, "problems": []}
+    assert json.loads(sound.out) == {"valid": True, "problems": [], "warnings": []}
+
+
+def test_warnings_are_told_apart_and_are_no_failure(run, tmp_path):
+    get = {"id": "look", "type": "http", "config": {"url": "http://a/b", "method": "GET"}, "compensate": {}}
+    get["compensate"] = {"config": {"url": "http://a/undo"}}
+
+    ran = run("check_flow", as_json(tmp_path / "f.json", data={"tasks": [get]}))
+
+    assert ran.code == 0
+    first, last = ran.out.splitlines()
+    assert first.startswith("warning: tasks[0].compensate: undoes a call that changes nothing")
+    assert last == "The definition is sound."
 
 
 def test_problems_speak_chinese(run, tmp_path):

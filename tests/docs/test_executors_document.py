@@ -11,6 +11,7 @@ import pytest
 
 from dist_task.checks import check_connections
 from dist_task.executors.base import executors
+from flows.register import register
 from flows.registry_rows import parse
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "executors.md").read_text(encoding="utf-8")
@@ -23,6 +24,7 @@ CONNECTIONS = {name: value for example in EXAMPLES if "id" not in example for na
 
 @pytest.fixture(autouse=True)
 def registered(settings: Any, db: None) -> None:
+    register(name="ship_order", flow_type="docs", definition={"tasks": []}, create_user="docs")
     settings.DIST_TASK = {**settings.DIST_TASK, "CONNECTIONS": CONNECTIONS}
 
 

@@ -109,10 +109,12 @@ def test_the_executor_sees_the_whole_call() -> None:
 
 
 def test_values_that_json_cannot_hold_come_as_the_store_would_write_them() -> None:
-    output = execute("give_oddities").output
+    result = execute("give_oddities")
 
-    assert output == loads_untrusted(dumps(oddities()))
-    assert dumps(output) == dumps(oddities())
+    assert result.output == loads_untrusted(dumps(oddities()))
+    assert dumps(result.output) == dumps(oddities())
+    assert result.note.startswith("the output could not be stored as it came: ")
+    assert execute("work").note == ""
 
 
 def test_all_fields_of_an_execution_error_come_back() -> None:

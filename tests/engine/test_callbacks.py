@@ -249,6 +249,7 @@ def test_a_heartbeat_moves_the_end_of_the_wait_on(worker: WorkerThread, service:
 
 def test_a_heartbeat_of_what_has_ended_is_late(accepted: str, service: Service) -> None:
     operate.cancel_transaction(accepted, actor="ada")
+    finished(accepted)
 
     for result in ("heartbeat", "success"):
         with pytest.raises(Gone):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dist_task.engine import operate
 from dist_task.engine.compensate import Done, backwards, progress, steps, to_undo
-from dist_task.engine.plan import Compensated, RunState
+from dist_task.engine.moves import Compensated, RunState
 from dist_task.errors import IllegalMove
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord

@@ -197,3 +197,16 @@ def test_a_filled_config_is_checked_like_a_written_one(
     txn = finished(begin(make_flow(task), params={"v": value}))
 
     assert (txn.status, len(service.calls)) == (status, int(status == "success"))
+
+
+def test_a_retried_task_gets_what_an_optional_one_before_it_gives_now(worker: WorkerThread, service: Service) -> None:
+    service.answer("/a", Answer(400), Answer(body={"x": 42}, seconds=0.2))
+    b = http("b", service, "a", input={"x": "${tasks.a.output.body.x}"}, optional=True)
+    c = http("c", service, "b")
+    service.answer("/c", Answer(400))
+    txn = finished(begin(make_flow(http("a", service, optional=True), b, c)))
+
+    operate.retry_transaction(txn.instance_id, actor="ada")
+
+    assert finished(txn.instance_id).status == "success"
+    assert [call.body for call in service.calls_of("/b")] == [{"x": 42}]

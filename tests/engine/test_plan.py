@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dist_task.engine.plan import FOREVER, Elapse, Finish, Progress, RunState, Start, Wait, plan
+from dist_task.engine.moves import FOREVER, Elapse, Finish, RunState, Start, Wait
+from dist_task.engine.plan import Progress, plan
 from flows.definition import FlowDefinition
 
 
@@ -141,3 +142,35 @@ def _start_all(
 
 def _as_set(moves: list[Any]) -> set[Any]:
     return set(moves)
+
+
+def test_a_task_that_is_tried_again_waits_for_an_optional_one_before_it() -> None:
+    flow = definition({"a": [], "b": ["a"]}, a={"optional": True})
+    progress = Progress.of(flow, runs=[run("a", "pending"), run("b", "pending")])
+
+    assert progress.moves(now=5.0) == [Start("a", attempt=2, budget=2)]
+    progress.see(run("a", "running", attempt=2))
+    assert progress.moves(now=5.0) == []
+    progress.see(run("a", "failed", attempt=2))
+    assert progress.moves(now=5.0) == [Start("b", attempt=2, budget=2)]
+
+
+def test_what_goes_on_elsewhere_is_over_when_it_is_cancelled() -> None:
+    waiting = run("b", "waiting", due_at=FOREVER)._replace(waits_for="callback")
+    child = run("c", "waiting", due_at=FOREVER)._replace(waits_for="child")
+    runs = [run("a", "success"), waiting, child]
+
+    assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [Elapse("b")]
+    runs[1] = run("b", "failed")
+    assert plan(definition(DIAMOND), runs=runs, cancelling=True) == [], "a transaction of ours tells when it has ended"
+
+
+def test_of_thousands_that_are_ready_a_few_are_told_and_those_that_cannot_begin_let_others_go_first() -> None:
+    progress = Progress.of(definition({f"t{n}": [] for n in range(1_000)}), runs=[])
+
+    first = [move.task_id for move in progress.moves(now=0.0, most=2) if isinstance(move, Start)]
+    progress.postpone("t0")
+    second = [move.task_id for move in progress.moves(now=0.0, most=2) if isinstance(move, Start)]
+
+    assert (first, second) == (["t0", "t1"], ["t1", "t2"])
+    assert len(progress.moves(now=0.0)) == 1_000

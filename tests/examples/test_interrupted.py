@@ -28,7 +28,9 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("name", "line"), [("order_saga", "order-good"), ("money_transfer", "is killed")])
+@pytest.mark.parametrize(
+    ("name", "line"), [("order_saga", "order-good"), ("money_transfer", "is killed"), ("approval", "waits for")]
+)
 def test_an_interrupted_example_leaves_nothing_behind(place: Path, name: str, line: str) -> None:
     process = subprocess.Popen(
         [ROOT / "script" / "example", name],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import example
 
 
@@ -9,7 +11,7 @@ def test_the_examples_are_listed() -> None:
     done = example()
 
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["order_saga", "money_transfer"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["order_saga", "money_transfer", "approval"]
 
 
 def test_an_unknown_example_is_refused() -> None:
@@ -19,8 +21,9 @@ def test_an_unknown_example_is_refused() -> None:
     assert "there is no example 'perpetual_motion'" in done.stderr
 
 
-def test_an_unknown_order_is_refused() -> None:
-    done = example("order_saga", "perpetual")
+@pytest.mark.parametrize(("name", "what"), [("order_saga", "order"), ("approval", "expense")])
+def test_an_unknown_part_of_an_example_is_refused(name: str, what: str) -> None:
+    done = example(name, "perpetual")
 
     assert done.returncode == 2
-    assert "there is no order perpetual" in done.stderr
+    assert f"there is no {what} perpetual" in done.stderr

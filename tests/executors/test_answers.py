@@ -106,10 +106,7 @@ def test_an_answer_may_come_byte_by_byte(run: Run, raw: bytes) -> None:
         (answer(zlib.compress(JSON) + b"more", b"Content-Encoding: deflate"), BAD),
         (answer(JSON, *(b"X-%d: x" % number for number in range(300))), BAD),
         (answer(JSON, *(b"X-%d: " % number + b"x" * 1_000 for number in range(70))), BAD),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", TOO_LARGE),
-        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_048_577, TOO_LARGE),
-        (answer(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip"), TOO_LARGE),
-        (answer(gzip.compress(bytes(1_000_000)) * 2, b"Content-Encoding: gzip"), TOO_LARGE),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 1048577\r\n\r\n", TOO_LARGE),
     ],
 )
 def test_an_answer_that_is_none_leaves_the_outcome_unknown(
@@ -144,16 +141,46 @@ def test_a_head_or_a_trailer_without_an_end_is_not_read_for_ever(run: Run, begin
     assert verdict(run(scenario())) == BAD
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_048_577,
+        answer(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip"),
+        answer(gzip.compress(bytes(1_000_000)) * 2, b"Content-Encoding: gzip"),
+    ],
+)
+def test_a_success_that_is_too_large_is_one_without_its_body(run: Run, raw: bytes) -> None:
+    async def scenario() -> Any:
+        async with serving(says(raw)) as service:
+            return await call(service.url()), len(service.requests)
+
+    result, requests = run(scenario())
+
+    assert result.output["status"] == 200
+    assert result.output["body"] == result.response["body"] == "[cut: larger than 1048576 bytes]"
+    assert result.note == "the body is larger than 1048576 bytes, and was not kept"
+    assert requests == 1
+
+
+@pytest.mark.parametrize("config", [{"ok_when": "body.ok"}, {"result_protocol": "envelope"}])
+def test_where_the_body_says_what_became_of_the_work_nobody_knows(run: Run, config: dict[str, str]) -> None:
+    async def scenario() -> Any:
+        async with serving(says(b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n")) as service:
+            return await failure(service.url(), **config)
+
+    assert verdict(run(scenario())) == TOO_LARGE
+
+
 def test_a_body_without_an_end_is_read_up_to_the_cap_and_the_connection_closed(run: Run) -> None:
     chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
 
     async def scenario() -> Any:
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         async with serving(says(head, *[chunk] * 40, hangs=True)) as service:
-            error = await failure(service.url())
-            return error
+            return await call(service.url())
 
-    assert verdict(run(scenario())) == TOO_LARGE
+    assert run(scenario()).note == "the body is larger than 1048576 bytes, and was not kept"
 
 
 def test_a_redirect_is_an_answer_and_nobody_follows_it(run: Run) -> None:

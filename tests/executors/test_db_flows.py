@@ -81,7 +81,7 @@ def test_what_a_connection_does_not_allow_is_refused_when_it_is_posted(bank: Sho
     with pytest.raises(InvalidValue) as caught:
         register_flow(name="transfer", flow_type="t", definition={"tasks": tasks}, create_user="x")
 
-    assert [problem.path for problem in caught.value.problems] == ["tasks[1].config"]
+    assert [problem.path for problem in caught.value.problems] == ["tasks[1].config.where"]
 
 
 def test_a_missing_balance_is_a_failure_for_a_person(bank: Shop, worker: WorkerThread) -> None:

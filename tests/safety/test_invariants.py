@@ -61,6 +61,7 @@ PLANTED: dict[str, list[str]] = {
     "run_final_is_finished": [RUN.format("started_at = NULL", run_of("busy", "a"))],
     "final_has_nothing_left": [RUN.format("status = 'pending', finished_at = NULL, due_at = now()", "task_id = 'c'")],
     "success_is_complete": [RUN.format("status = 'failed'", run_of("good", "b"))],
+    "items_are_complete": [RUN.format("item = 3", run_of("good", "c"))],
     "failed_has_a_failure": [RUN.format("status = 'skipped'", run_of("bad", "b"))],
     "constraints": [FREE.format("dist_task_taskrun", "taskrun_final_iff_finished")],
     "budget": [RUN.format("attempt_budget = 1", run_of("good", "a"))],

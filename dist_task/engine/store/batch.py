@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from dist_task import failpoints
-from dist_task.payload import dumps
-from dist_task.states import TRANSACTION_MOVES, RunStatus, TransactionStatus, sources
+from dist_task.executors.base import noted
+from dist_task.payload import dumps, dumps_and_changes
+from dist_task.states import TRANSACTION_MOVES, RunKey, RunStatus, TransactionStatus, sources
 
 from .claims import Rows
 from .counts import COLUMN_OF_STATUS
@@ -36,6 +37,7 @@ class Ended(NamedTuple):
     op: str = "action"
     item: int = -1
     output: Any = None
+    note: str = ""  # beside a success: the log's message
     delay_seconds: float | None = None
     waits_for: str = ""
     error_code: str = ""
@@ -45,8 +47,13 @@ class Ended(NamedTuple):
     task_name: str = ""
     maybe_executed: bool = False
     took_answer: bool = False  # this is what became of an answer from outside (see verbs.answer)
+    is_raised: bool = True  # a failure opens an exception; not that of a task whose items have theirs
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> RunKey:
+        return self.task_id, self.item
 
     @property
     def is_eventful(self) -> bool:
@@ -64,6 +71,10 @@ class Begun(NamedTuple):
     op: str = "action"
     item: int = -1
     total_seconds: float | None = None  # until its deadline, where it has none yet
+
+    @property
+    def key(self) -> RunKey:
+        return self.task_id, self.item
 
 
 @dataclass(slots=True)
@@ -192,7 +203,8 @@ def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
 
 
 def cancel_runs(cursor: Any, *, transaction_ids: list[int]) -> None:
-    """What has not run will not. An unknown outcome stays with a person; other failures need nobody any more."""
+    """What has not run will not. An unknown outcome stays with a person; what was to be retried, or was cancelled with
+    this, needs nobody any more."""
     cursor.execute(
         """
         UPDATE dist_task_taskrun SET status = 'cancelled', finished_at = clock_timestamp(), due_at = NULL
@@ -208,7 +220,8 @@ def cancel_runs(cursor: Any, *, transaction_ids: list[int]) -> None:
             handled_by = CASE WHEN r.maybe_executed THEN '' ELSE 'system' END,
             remark = CASE WHEN r.maybe_executed THEN x.remark ELSE 'The transaction was cancelled.' END
         FROM dist_task_taskrun r
-        WHERE x.transaction_id = ANY(%s) AND r.id = x.run_id AND x.status = 'retrying'
+        WHERE x.transaction_id = ANY(%s) AND r.id = x.run_id
+          AND (x.status = 'retrying' OR (x.status = 'open' AND r.error_code = 'CHILD_CANCELLED'))
         """,
         (transaction_ids,),
     )
@@ -231,6 +244,7 @@ def park(cursor: Any, *, worker_id: int, transaction_id: int, message: str, seco
 
 def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
     """Without what is as it mostly is: the function takes missing members for empty."""
+    output, note = _noted_output(ended)
     row = {
         "n": number,
         "transaction_id": write.transaction_id,
@@ -240,10 +254,12 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
         "attempt": ended.attempt,
         "status": ended.status,
         "event": ended.event,
-        "output": _fragment(ended.output),
+        "output": output,
         "request": _fragment(ended.request),
         "response": _fragment(ended.response),
     }
+    if note:
+        row["note"] = _fragment(note)
     if ended.status != RunStatus.SUCCESS:
         row |= {
             "delay": ended.delay_seconds,
@@ -255,6 +271,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
             "task_name": ended.task_name,
             "maybe_executed": ended.maybe_executed,
             "took_answer": ended.took_answer,
+            "is_raised": ended.is_raised,
         }
     return row
 
@@ -272,6 +289,14 @@ def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
     if begun.total_seconds is not None:
         row["total"] = begun.total_seconds
     return row
+
+
+def _noted_output(ended: Ended) -> tuple[Any, str]:
+    """As it is stored, and what is to be said of it: what could not be stored as it came is no reason to fail."""
+    if ended.output is None:
+        return None, ended.note
+    text, changes = dumps_and_changes(ended.output)
+    return orjson.Fragment(text), noted(ended.note, changes=changes)
 
 
 def _fragment(value: Any) -> Any:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from django.utils.translation import gettext as _
+
 from dist_task import failpoints
-from dist_task.states import WaitsFor
+from dist_task.states import RunKey, WaitsFor
 
 Rows = Callable[[str, tuple[Any, ...]], Awaitable[list[tuple[Any, ...]]]]
 """Executes a statement with its parameters, and gives the rows that it returns."""
 
+ALL_ITEMS = -2
+"""In place of an item's number: all items of a task together."""
+MOST_GATHERED_BYTES = 16 * 1_048_576
+"""So much the outputs of all items of a task may have, compressed, where another task looks at them."""
 LEAD_SECONDS = 0.005
 """So much before it falls due a transaction is claimed and its attempt begun; the call waits for the moment itself."""
 
@@ -31,7 +37,7 @@ WITH me AS MATERIALIZED (
         status = CASE t.status WHEN 'pending' THEN 'running' ELSE t.status END
     FROM due WHERE t.id = due.id
     RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, t.compensation, t.completed_at,
-        due.fresh
+        due.fresh, t.owes_parent, COALESCE(t.resumed_at, t.started_at) AS running_since
 ), placed AS MATERIALIZED (
     SELECT taken.*, fresh AND row_number() OVER (PARTITION BY flow_id, fresh) <= ($4 -> flow_id -> 'most')::int
         AS opened
@@ -51,7 +57,8 @@ WITH me AS MATERIALIZED (
     WHERE opened
 )
 SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, compensation,
-       completed_at IS NOT NULL, fresh, COALESCE(opened, false)
+       completed_at IS NOT NULL, fresh, COALESCE(opened, false),
+       owes_parent, EXTRACT(EPOCH FROM statement_timestamp() - running_since)::float8
 FROM (SELECT CASE WHEN $3 THEN (
     SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
     WHERE wake_at > statement_timestamp() + interval '{LEAD_SECONDS} seconds' AND owner IS NULL ORDER BY wake_at LIMIT 1
@@ -70,7 +77,9 @@ RUNS = """
 """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
 OWNED = """
-    SELECT id, instance_id, flow_id, revision, params, cancelling, compensation, completed_at IS NOT NULL, false, false
+    SELECT id, instance_id, flow_id, revision, params, cancelling, compensation, completed_at IS NOT NULL, false, false,
+           owes_parent,
+           COALESCE(EXTRACT(EPOCH FROM statement_timestamp() - COALESCE(resumed_at, started_at)), 0)::float8
     FROM transactions_transaction
 """
 
@@ -86,6 +95,8 @@ class Claimed(NamedTuple):
     has_ended: bool  # its forward work: such a one is claimed to be undone only
     fresh: bool  # never claimed before: it has no runs to read
     opened: bool  # the attempts of the flow's first tasks were begun with the claim
+    owes_parent: bool  # another transaction waits for its end
+    running_seconds: float  # since it was first claimed, or was taken up again after it had failed
 
 
 class StoredRun(NamedTuple):
@@ -106,6 +117,10 @@ class StoredRun(NamedTuple):
     answer: dict[str, Any] | None  # see verbs.answer
     seconds_left: float | None  # until its deadline
     begun_ago_seconds: float  # since its attempt first began
+
+    @property
+    def key(self) -> RunKey:
+        return self.task_id, self.item
 
     @property
     def is_ongoing(self) -> bool:
@@ -168,16 +183,63 @@ def owned(cursor: Any, *, worker_id: int) -> list[Claimed]:
     return [Claimed(*row) for row in cursor.fetchall()]
 
 
-def done(cursor: Any, *, transaction_id: int, task_ids: Collection[str]) -> dict[str, tuple[Any, Any]]:
-    """What tasks of a transaction were given and what they gave: task id to input and output of its forward run."""
+class Gathered(NamedTuple):
+    """The outputs of all items in their order, None for one that gave none; None in all where the task was skipped."""
+
+    outputs: list[Any] | None
+    fault: str = ""  # why they cannot be looked at
+
+
+def done(cursor: Any, *, transaction_id: int, keys: Collection[RunKey]) -> dict[RunKey, tuple[Any, Any]]:
+    """What task runs were given and what they gave: run to input and output of its forward run.
+
+    With ALL_ITEMS as its item: what all items of the task gave (`Gathered`).
+    """
+    single = [key for key in keys if key[1] != ALL_ITEMS]
+    found: dict[RunKey, tuple[Any, Any]] = dict.fromkeys(single, (None, None))
+    if single:
+        cursor.execute(
+            """
+            SELECT r.task_id, r.item, r.input, r.output
+            FROM unnest(%s::text[], %s::int[]) AS named(task_id, item)
+            JOIN dist_task_taskrun r ON r.transaction_id = %s AND r.task_id = named.task_id AND r.op = 'action'
+             AND r.item = named.item
+            """,
+            ([task_id for task_id, _item in single], [item for _task_id, item in single], transaction_id),
+        )
+        found |= {(row[0], row[1]): (row[2], row[3]) for row in cursor.fetchall()}
+    for task_id, item in keys:
+        if item == ALL_ITEMS:
+            found[task_id, item] = (None, _gathered(cursor, transaction_id=transaction_id, task_id=task_id))
+    return found
+
+
+def _gathered(cursor: Any, *, transaction_id: int, task_id: str) -> Gathered:
+    of_task = {"transaction": transaction_id, "task": task_id}
     cursor.execute(
         """
-        SELECT task_id, input, output FROM dist_task_taskrun
-        WHERE transaction_id = %s AND task_id = ANY(%s) AND op = 'action' AND item = -1
+        SELECT (SELECT status FROM dist_task_taskrun
+                WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item = -1),
+               sum(pg_column_size(output))
+        FROM dist_task_taskrun
+        WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0
         """,
-        (transaction_id, list(task_ids)),
+        of_task,
     )
-    return dict.fromkeys(task_ids, (None, None)) | {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
+    status, size = cursor.fetchone()
+    if status not in ("success", "failed"):
+        return Gathered(None)
+    if (size or 0) > MOST_GATHERED_BYTES:
+        message = _("the outputs of all items of %(task)s have %(size)d bytes: at most %(most)d can be looked at")
+        return Gathered(None, message % {"task": task_id, "size": size, "most": MOST_GATHERED_BYTES})
+    cursor.execute(
+        """
+        SELECT output FROM dist_task_taskrun
+        WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0 ORDER BY item
+        """,
+        of_task,
+    )
+    return Gathered([row[0] for row in cursor.fetchall()])
 
 
 def definitions(cursor: Any, *, flow_ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -86,9 +86,9 @@ ENDED_AND_LOGGED = f"""
                     THEN GREATEST(statement_timestamp(), r.started_at) END
             FROM jsonb_to_recordset(ends) AS e(n int, transaction_id bigint, task_id text, op text, item int,
                 attempt int, status text, event text, output jsonb, delay float8, waits_for text, error_code text,
-                error_message text,
+                error_message text, note text,
                 outcome text, fingerprint text, task_name text, maybe_executed boolean, took_answer boolean,
-                request jsonb, response jsonb)
+                is_raised boolean, request jsonb, response jsonb)
             WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
               AND e.transaction_id = ANY(mine)
               AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)
@@ -98,7 +98,7 @@ ENDED_AND_LOGGED = f"""
                 (transaction_id, task_id, op, item, attempt, event, message, error_code, request, response,
                  started_at, at)
             SELECT transaction_id, task_id, op, item, attempt, CASE WHEN is_unanswered THEN event ELSE 'waiting' END,
-                   COALESCE(error_message, ''), COALESCE(error_code, ''), request, response, started_at,
+                   COALESCE(note, error_message, ''), COALESCE(error_code, ''), request, response, started_at,
                    GREATEST(statement_timestamp(), started_at)
             FROM ended
         )"""  # noqa: S608  # parts of ours
@@ -111,7 +111,7 @@ EXCEPTIONS = """, opened AS (
                    CASE became WHEN 'pending' THEN 'retrying' ELSE 'open' END, COALESCE(error_code, ''),
                    COALESCE(error_message, ''), outcome, fingerprint, CASE became WHEN 'pending' THEN due_at END
             FROM ended JOIN transactions_transaction t ON t.id = ended.transaction_id
-            WHERE became NOT IN ('success', 'waiting')
+            WHERE became NOT IN ('success', 'waiting') AND is_raised
             ON CONFLICT (run_id) WHERE NOT (status = 'handled') DO UPDATE
             SET status = EXCLUDED.status, error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
                 outcome = EXCLUDED.outcome, fingerprint = EXCLUDED.fingerprint,

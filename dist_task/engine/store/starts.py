@@ -49,6 +49,27 @@ def insert(cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any
     return bool(cursor.rowcount)
 
 
+class Parent(NamedTuple):
+    """The task run that starts a transaction."""
+
+    transaction_id: int
+    task_id: str
+    op: str
+    item: int
+
+
+def insert_child(
+    cursor: Any, *, instance_id: str, flow_id: str, params: dict[str, Any], actor: str, parent: Parent
+) -> bool:
+    """Like `insert`, of a transaction that another one starts, and which owes that one an answer."""
+    cursor.execute(
+        _INSERT_CHILD,
+        {"id": instance_id, "params": dumps(params), "actor": actor, "flow": flow_id}
+        | {"parent": parent.transaction_id, "task": parent.task_id, "op": parent.op, "item": parent.item},
+    )
+    return bool(cursor.rowcount)
+
+
 def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST_WAIT_MS) -> Inserted:
     """The same for many with distinct ids. Waits at most so long for another's lock.
 
@@ -76,6 +97,9 @@ _INSERT_ONE = """
     INSERT INTO dist_task_statdelta (flow_id, bucket, created)
     SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
 """
+_INSERT_CHILD = _INSERT_ONE.replace(
+    "params, created_by)", "params, created_by, parent_id, parent_task_id, parent_op, parent_item, owes_parent)"
+).replace("%(actor)s FROM", "%(actor)s, %(parent)s, %(task)s, %(op)s, %(item)s, true FROM")
 _INSERT_MANY = Prepared(
     "start_transactions",
     types=("text[]", "text[]", "jsonb[]", "text[]"),

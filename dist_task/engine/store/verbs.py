@@ -8,12 +8,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q
+from django.db import connection
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 from django.db.models.functions import Coalesce, Least, Now
+from django.utils.translation import gettext as _
 
+from dist_task.errors import NotFound
 from dist_task.models import ExecutionLog, LogEvent, TaskRun
 from dist_task.states import (
     COMPENSATION_MOVES,
+    ELSEWHERE,
     EXCEPTION_MOVES,
     RUN_MOVES,
     CompensationStatus,
@@ -26,11 +30,32 @@ from dist_task.states import (
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
+HAS_PARENT = ExpressionWrapper(Q(parent__isnull=False), output_field=BooleanField())
+"""Who is asked for something by its parent, or goes on after its end, owes an answer."""
+
 
 def lock(transaction_id: int) -> Transaction:
-    """The row, locked. Not `FOR UPDATE`: inserting a row that refers to it is no reason to wait."""
-    return (
-        Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow").get(pk=transaction_id)
+    """The row, locked. Not `FOR UPDATE`: inserting a row that refers to it is no reason to wait.
+
+    Raises NotFound where it was removed meanwhile.
+    """
+    rows = Transaction.objects.select_for_update(no_key=True, of=("self",)).select_related("flow")
+    try:
+        return rows.get(pk=transaction_id)
+    except Transaction.DoesNotExist:
+        raise NotFound(_("this transaction does not exist any more")) from None
+
+
+def is_under_way(transaction: Transaction) -> bool:
+    """Whether an attempt is in flight, or somebody outside is at it."""
+    under_way = Q(status=RunStatus.RUNNING) | Q(status=RunStatus.WAITING, waits_for__in=[*ELSEWHERE, WaitsFor.CHILD])
+    return TaskRun.objects.filter(under_way, transaction=transaction).exists()
+
+
+def waiting_approvals(transaction: Transaction) -> QuerySet[TaskRun]:
+    """Those that nobody has decided yet."""
+    return TaskRun.objects.filter(
+        transaction=transaction, status=RunStatus.WAITING, waits_for=WaitsFor.APPROVAL, answer__isnull=True
     )
 
 
@@ -75,7 +100,7 @@ def call_back(*, run_id: int, value: dict[str, Any]) -> bool:
     Where no attempt waits for it right now it is kept: an attempt that ends without a success gives way to it.
     """
     open_run = TaskRun.objects.filter(pk=run_id, answer__isnull=True)
-    is_waiting = Q(status=RunStatus.WAITING, waits_for__in=(WaitsFor.CALLBACK, WaitsFor.SERVICE))
+    is_waiting = Q(status=RunStatus.WAITING, waits_for__in=(WaitsFor.CALLBACK, WaitsFor.SERVICE, WaitsFor.CHILD))
     return bool(
         open_run.filter(is_waiting).update(answer=value, waits_for=WaitsFor.CALLBACK, due_at=Now())
         or open_run.filter(status__in=(RunStatus.RUNNING, RunStatus.PENDING)).update(answer=value)
@@ -107,10 +132,15 @@ def wake(transaction: Transaction, *, due_at: datetime | None = None) -> None:
 
 
 def reopen(transaction: Transaction, *, due_at: datetime) -> bool:
-    """failed -> pending. False when it is not failed."""
+    """failed -> pending; the flow's timeout counts anew from then on. False when it is not failed."""
     return bool(
         Transaction.objects.filter(pk=transaction.pk, status=TransactionStatus.FAILED).update(
-            status=TransactionStatus.PENDING, completed_at=None, revision=F("revision") + 1, wake_at=due_at
+            status=TransactionStatus.PENDING,
+            completed_at=None,
+            resumed_at=due_at,
+            owes_parent=HAS_PARENT,
+            revision=F("revision") + 1,
+            wake_at=due_at,
         )
     )
 
@@ -120,7 +150,10 @@ def undo(transaction: Transaction, *, due_at: datetime) -> bool:
     may = sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING)
     return bool(
         Transaction.objects.filter(pk=transaction.pk, completed_at__isnull=False, compensation__in=may).update(
-            compensation=CompensationStatus.RUNNING, revision=F("revision") + 1, wake_at=due_at
+            compensation=CompensationStatus.RUNNING,
+            owes_parent=HAS_PARENT,
+            revision=F("revision") + 1,
+            wake_at=due_at,
         )
     )
 
@@ -129,6 +162,32 @@ def ask_to_cancel(transaction: Transaction) -> None:
     """Attempts are in flight: nothing more starts, and their owner cancels when they have ended."""
     Transaction.objects.filter(pk=transaction.pk).update(cancelling=True)
     wake(transaction)
+
+
+def ask_descendants_to_cancel(transaction: Transaction, *, actor: str, message: str) -> None:
+    """All that a transaction has started, and what that has started, as far as it has not ended: each has its entry in
+    the log. Locked in the order of ids, as everybody does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE below AS (
+                SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
+                UNION
+                SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+            ), open AS MATERIALIZED (
+                SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
+                WHERE t.completed_at IS NULL AND NOT t.cancelling ORDER BY t.id FOR NO KEY UPDATE OF t
+            ), asked AS (
+                UPDATE transactions_transaction t
+                SET cancelling = true, revision = revision + 1,
+                    wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
+                FROM open WHERE t.id = open.id RETURNING t.id
+            )
+            INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
+            SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
+            """,
+            {"id": transaction.pk, "actor": actor, "message": message},
+        )
 
 
 def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:

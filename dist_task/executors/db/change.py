@@ -6,7 +6,7 @@ At the post of a flow the parameters are not known, and a value may be a templat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from dist_task.executors.http import unknown_keys
 from dist_task.payload import UNSTORABLE, body_of
+from dist_task.problems import Fault
 
 from .access import OPERATIONS, TEMPLATE, Access, Table, shown_name
 
@@ -86,9 +87,10 @@ def problems_of(config: Mapping[str, Any], *, parameters: Mapping[str, Any] | No
     """One sentence for each. `parameters` is None when a flow is posted, `access` where no connection was found."""
     operation, problems = config.get("operation"), unknown_keys(config, known=KEYS)
     if not isinstance(operation, str) or operation not in KEYS_OF:
-        return [*problems, _("operation must be one of %(choices)s") % {"choices": ", ".join(OPERATIONS)}]
+        sentence = _("operation must be one of %(choices)s") % {"choices": ", ".join(OPERATIONS)}
+        return [*problems, Fault(sentence, key="operation")]
     problems += [
-        _("%(key)s is not for %(operation)s") % {"key": key, "operation": operation}
+        Fault(_("%(key)s is not for %(operation)s") % {"key": key, "operation": operation}, key=key)
         for key in sorted(KEYS & config.keys() - {*COMMON_KEYS, *KEYS_OF[operation]})
     ]
     problems += _shape_problems(config)
@@ -103,19 +105,19 @@ def problems_of(config: Mapping[str, Any], *, parameters: Mapping[str, Any] | No
 
 
 def _shape_problems(config: Mapping[str, Any]) -> list[str]:
-    problems = []
+    problems: list[str] = []
     if not isinstance(config.get("table"), str) or not config["table"]:
-        problems.append(_("table is required and must be a string"))
+        problems.append(Fault(_("table is required and must be a string"), key="table"))
     for key in ("values", "increment", "decrement", "where"):
         if not isinstance(config.get(key, {}), dict) or config.get(key) == {}:
-            problems.append(_("%(key)s must be an object of columns, and not empty") % {"key": key})
+            problems.append(Fault(_("%(key)s must be an object of columns, and not empty") % {"key": key}, key=key))
     for key in ("conflict", "returning"):
         listed = config.get(key, ["column"])
         if not isinstance(listed, list) or not listed or not all(isinstance(column, str) for column in listed):
-            problems.append(_("%(key)s must be a list of columns, and not empty") % {"key": key})
+            problems.append(Fault(_("%(key)s must be a list of columns, and not empty") % {"key": key}, key=key))
     rows = config.get("expect_rows", 0)
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
-        problems.append(_("expect_rows must be a whole number"))
+        problems.append(Fault(_("expect_rows must be a whole number"), key="expect_rows"))
     return problems
 
 
@@ -131,12 +133,10 @@ class _Judge:
     def problems(self) -> list[str]:
         problems = [*self._required(), *self._clashes()]
         values = self.values or {}
-        problems += [_fault(column, reason) for column, value in values.items() if (reason := _value_fault(value))]
+        problems += _faults("values", values, _value_fault)
         for key in ("increment", "decrement"):
-            numbers = self.config.get(key, {}).items()
-            problems += [_fault(column, reason) for column, value in numbers if (reason := self._number_fault(value))]
-        where = self.config.get("where", {}).items()
-        return problems + [_fault(column, why) for column, value in where if (why := self._condition_fault(value))]
+            problems += _faults(key, self.config.get(key, {}), self._number_fault)
+        return problems + _faults("where", self.config.get("where", {}), self._condition_fault)
 
     @property
     def values(self) -> Mapping[str, Any] | None:
@@ -144,11 +144,11 @@ class _Judge:
         return _values(self.config, parameters=self.parameters)
 
     @property
-    def columns(self) -> Iterator[str]:
-        """All that are named anywhere."""
-        yield from self.values or ()
+    def columns(self) -> Iterator[tuple[str, str]]:
+        """All that are named anywhere, each with the key under which it is."""
+        yield from (("values", column) for column in self.values or ())
         for key in ("increment", "decrement", "where", "conflict", "returning"):
-            yield from self.config.get(key, ())
+            yield from ((key, column) for column in self.config.get(key, ()))
 
     @property
     def _changed(self) -> list[str]:
@@ -156,16 +156,18 @@ class _Judge:
 
     def _required(self) -> Iterator[str]:
         if self.operation in ("update", "delete") and not self.config.get("where"):
-            yield _("where is required for %(operation)s") % {"operation": self.operation}
+            yield Fault(_("where is required for %(operation)s") % {"operation": self.operation}, key="where")
         if self.operation == "upsert" and not self.config.get("conflict"):
-            yield _("conflict is required for upsert: the columns of the key")
+            yield Fault(_("conflict is required for upsert: the columns of the key"), key="conflict")
         if self.operation == "delete" or self.values is None:
             return
         if not self._changed:
-            yield _("there are no values: neither in the configuration nor as parameters of the task")
+            sentence = _("there are no values: neither in the configuration nor as parameters of the task")
+            yield Fault(sentence, key="values")
         missing = [column for column in self.config.get("conflict", ()) if column not in self.values]
         if missing:
-            yield _("the values have no %(columns)s, which conflict names") % {"columns": ", ".join(missing)}
+            sentence = _("the values have no %(columns)s, which conflict names")
+            yield Fault(sentence % {"columns": ", ".join(missing)}, key="conflict")
 
     def _clashes(self) -> Iterator[str]:
         changed = self._changed
@@ -213,8 +215,13 @@ def _values(config: Mapping[str, Any], *, parameters: Mapping[str, Any] | None) 
     return {} if "increment" in config or "decrement" in config else parameters
 
 
-def _fault(column: str, reason: str) -> str:
-    return f"{shown_name(column)}: {reason}"
+def _faults(key: str, columns: Mapping[str, Any], fault_of: Callable[[Any], str]) -> list[str]:
+    """Of the values of columns, each with what is wrong with it."""
+    return [
+        Fault(f"{shown_name(column)}: {reason}", key=key)
+        for column, value in columns.items()
+        if (reason := fault_of(value))
+    ]
 
 
 def _comparable_fault(value: object) -> str:
@@ -278,16 +285,23 @@ def _permission_problems(judge: _Judge, *, access: Access) -> list[str]:
     named = {"connection": access.name, "table": shown_name(judge.config["table"]), "operation": judge.operation}
     table = access.tables.get(judge.config["table"])
     if table is None:
-        return [_("the connection %(connection)s does not allow the table %(table)s") % named]
-    problems = []
+        return [Fault(_("the connection %(connection)s does not allow the table %(table)s") % named, key="table")]
+    problems: list[str] = []
     if judge.operation not in table.operations:
-        problems.append(_("the connection %(connection)s does not allow %(operation)s of %(table)s") % named)
+        sentence = _("the connection %(connection)s does not allow %(operation)s of %(table)s") % named
+        problems.append(Fault(sentence, key="operation"))
     if access.dialect == "mysql" and "returning" in judge.config:
-        problems.append(_("returning is not available on MySQL and MariaDB"))
+        problems.append(Fault(_("returning is not available on MySQL and MariaDB"), key="returning"))
     return problems + _column_problems(judge, table=table, named=named)
 
 
 def _column_problems(judge: _Judge, *, table: Table, named: Mapping[str, str]) -> list[str]:
     message = _("the connection %(connection)s does not allow the column %(column)s of %(table)s")
-    refused = dict.fromkeys(column for column in judge.columns if column not in table.columns)
-    return [message % {**named, "column": shown_name(column)} for column in refused]
+    refused: dict[str, str] = {}
+    for key, column in judge.columns:
+        if column not in table.columns:
+            refused.setdefault(column, key)
+    return [
+        Fault(message % {**named, "column": shown_name(column)}, key=key if key in judge.config else "")
+        for column, key in refused.items()
+    ]

@@ -14,6 +14,7 @@ from dist_task.executors.base import Result, TaskCall
 from dist_task.executors.connections import CONNECTIONS, Connection
 from dist_task.executors.secrets import SECRETS
 from dist_task.payload import capped, mask
+from dist_task.problems import faults
 
 from . import access as accesses
 from . import change as changes
@@ -33,18 +34,31 @@ class DbExecutor:
         {"connection", "operation", "table", "conflict", "returning", "expect_rows"}
     )
 
+    examples: ClassVar[Mapping[str, Any]] = {
+        "connection": "bank",
+        "operation": "update",
+        "table": "accounts",
+        "values": {"balance": "${params.amount}"},
+        "increment": {"balance": "${params.amount}"},
+        "decrement": {"balance": "${params.amount}"},
+        "where": {"id": "${params.account}"},
+        "conflict": ["id"],
+        "returning": ["balance"],
+        "expect_rows": 1,
+    }
+
     def __init__(self) -> None:
         self._pool = Pool()
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         name = config.get("connection")
         if not isinstance(name, str) or not name or TEMPLATE in name:
-            problems, access = [_("connection is required and must be the name of a registered connection")], None
+            sentences, access = [_("connection is required and must be the name of a registered connection")], None
         elif (connection := CONNECTIONS.get(name, kind=self.kind)) is None:
-            problems, access = [_("no db connection named %(name)s is registered") % {"name": shown_name(name)}], None
+            sentences, access = [_("no db connection named %(name)s is registered") % {"name": shown_name(name)}], None
         else:
-            problems, access = [], _access_when_posted(connection)
-        return problems + changes.problems_of(config, parameters=None, access=access)
+            sentences, access = [], _access_when_posted(connection)
+        return faults("connection", sentences) + changes.problems_of(config, parameters=None, access=access)
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
         """One sentence per problem of a connection of this kind."""

@@ -11,6 +11,7 @@ from dist_task.errors import ExecutionError
 from dist_task.executors.base import Result, TaskCall
 from dist_task.executors.checks import unknown_keys
 from dist_task.executors.connections import CONNECTIONS, Connection
+from dist_task.problems import Fault, faults
 
 from .broker import Broker, connection_problems, name_problem
 from .message import header_problems, logged_request, message_of
@@ -24,6 +25,13 @@ EXAMPLE = '{"%s": {"kind": "mq", "url": "amqp://user:password@broker:5672/vhost"
 class MqExecutor:
     kind: ClassVar[str] = "mq"
     fixed_keys: ClassVar[frozenset[str]] = frozenset({"connection", "exchange", "persistent", "topic"})
+    examples: ClassVar[Mapping[str, Any]] = {
+        "topic": "payment.completed",
+        "connection": "mq",
+        "exchange": "events",
+        "headers": {"tenant": "acme"},
+        "persistent": True,
+    }
 
     def __init__(self) -> None:
         self._shelf = Shelf()
@@ -31,9 +39,9 @@ class MqExecutor:
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
         problems = unknown_keys(config, known=KEYS)
         problems += _routing_problems(config)
-        problems += header_problems(config.get("headers", {}))
+        problems += faults("headers", header_problems(config.get("headers", {})))
         if not isinstance(config.get("persistent", True), bool):
-            problems.append(_("persistent must be true or false"))
+            problems.append(Fault(_("persistent must be true or false"), key="persistent"))
         return problems
 
     def check_connection(self, config: Mapping[str, Any]) -> list[str]:
@@ -62,15 +70,16 @@ class MqExecutor:
 def _routing_problems(config: Mapping[str, Any]) -> list[str]:
     """Of where the message shall go; the connection is asked about it only where the names are sound."""
     topic, exchange, name = config.get("topic"), config.get("exchange"), config.get("connection", DEFAULT_CONNECTION)
-    problems = [] if topic else [_("topic is required: the routing key, or the name of a queue")]
+    lacking = _("topic is required: the routing key, or the name of a queue")
+    problems: list[str] = [] if topic else [Fault(lacking, key="topic")]
     given = [("topic", topic)] if topic else []
     given += [("exchange", exchange)] if "exchange" in config else []
-    problems += [problem for key, value in given if (problem := name_problem(key, value))]
+    problems += [Fault(problem, key=key) for key, value in given if (problem := name_problem(key, value))]
     if not isinstance(name, str) or not name:
-        return [*problems, _("connection must be the name of a registered connection")]
+        return [*problems, Fault(_("connection must be the name of a registered connection"), key="connection")]
     connection = CONNECTIONS.get(name, kind=MqExecutor.kind)
     if connection is None:
-        return [*problems, _not_registered(name)]
+        return [*problems, Fault(_not_registered(name), key="connection")]
     return problems or _refusals(connection, topic=str(topic), exchange=exchange)
 
 
@@ -86,6 +95,6 @@ def _refusals(connection: Connection, *, topic: str, exchange: str | None) -> li
     try:
         broker = Broker.of(connection, is_posted=True)
     except ExecutionError as error:
-        return [str(error)]
+        return [Fault(str(error), key="connection")]
     refusal = broker.refusal(topic=topic, exchange=exchange)
-    return [refusal] if refusal else []
+    return [Fault(refusal, key="topic" if exchange is None else "exchange")] if refusal else []

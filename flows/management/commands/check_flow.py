@@ -9,14 +9,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext, ngettext, override
 
 from dist_task.management.arguments import add_language
-from dist_task.problems import Problem
 from flows.files import read_definition
-from flows.register import find_problems
+from flows.register import Findings, examine
 from flows.serializers import CheckedFlow
 
 
 class Command(BaseCommand):
-    help = "Check a flow's definition and name all its problems. Registers nothing; exits with 1 when there is one."
+    help = (
+        "Check a flow's definition and name all its problems, or what may not have been meant (warnings)."
+        " Registers nothing; exits with 1 when there is a problem, with 0 when there are warnings alone."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="a definition, or the body of POST /api/v1/flows; - is stdin")
@@ -28,18 +30,18 @@ class Command(BaseCommand):
             self._check(options["file"], as_json=options["json"])
 
     def _check(self, source: str, *, as_json: bool) -> None:
-        problems = find_problems(read_definition(source))
+        found = examine(read_definition(source))
         if as_json:
-            data = CheckedFlow({"valid": not problems, "problems": problems}).data
-            self.stdout.write(json.dumps(data, indent=2, ensure_ascii=False))
+            self.stdout.write(json.dumps(CheckedFlow(found).data, indent=2, ensure_ascii=False))
         else:
-            self._print(problems)
-        if problems:
-            count = len(problems)
+            self._print(found)
+        if count := len(found.problems):
             raise CommandError(ngettext("%(count)d problem", "%(count)d problems", count) % {"count": count})
 
-    def _print(self, problems: list[Problem]) -> None:
-        for problem in problems:
+    def _print(self, found: Findings) -> None:
+        for problem in found.problems:
             self.stdout.write(str(problem))
-        if not problems:
+        for warning in found.warnings:
+            self.stdout.write(gettext("warning: %(warning)s") % {"warning": warning})
+        if not found.problems:
             self.stdout.write(gettext("The definition is sound."))
