@@ -24,6 +24,10 @@ VIEW = frozenset(
         "dist_task.view_executionlog",
         "dist_task.view_worker",
         "exceptions_app.view_exceptionrecord",
+        "alerts.view_alertrule",
+        "alerts.view_channel",
+        "alerts.view_subscription",
+        "alerts.view_delivery",
     }
 )
 START = frozenset({"transactions.add_transaction"})
@@ -32,9 +36,13 @@ OPERATE = frozenset(
         "transactions.change_transaction",
         "exceptions_app.retry_exceptionrecord",
         "exceptions_app.handle_exceptionrecord",
+        "alerts.redeliver_delivery",
+        "alerts.test_channel",
     }
 )
-SUPERVISE = frozenset({"transactions.compensate_transaction"})
+SUPERVISE = frozenset(
+    {"transactions.compensate_transaction"} | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
+)
 WRITE_FLOWS = frozenset(
     {
         "flows.add_flow",
@@ -46,8 +54,12 @@ WRITE_FLOWS = frozenset(
     }
 )
 SET_SECRETS = frozenset({f"flows.{verb}_secret" for verb in ("add", "change", "delete", "view")})
-CONNECT = frozenset({f"flows.{verb}_connection" for verb in ("add", "change", "delete")})
-"""Who registers a connection opens its host for all flows: that is not their authors' to do."""
+CONNECT = frozenset(
+    permission
+    for verb in ("add", "change", "delete")
+    for permission in (f"flows.{verb}_connection", f"alerts.{verb}_channel", f"alerts.{verb}_subscription")
+)
+"""Who registers a connection opens its host for all flows: that is not their authors' to do. Channels lead out, too."""
 MANAGE_USERS = frozenset(
     {f"auth.{verb}_{model}" for verb in ("add", "change", "delete", "view") for model in ("user", "group")}
     | {f"knox.{verb}_authtoken" for verb in ("add", "change", "delete", "view")}

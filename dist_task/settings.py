@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "django_q",
     "flows",
     "transactions",
+    "dist_task.alerts",
     "exceptions_app",
     "stats",
 ]
@@ -221,6 +222,13 @@ REST_KNOX = {
     "AUTO_REFRESH": False,
 }
 
+# Of alerts that go by e-mail; without it there is no mail server.
+EMAIL_HOST = ""
+if email_url := env.str("EMAIL_URL", default=""):
+    globals().update(env.email_url_config(email_url))
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default="dist_task@localhost")
+
 CSRF_FAILURE_VIEW = "dist_task.console.refusals.csrf_failure"
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["dist_task.envelope.EnvelopeRenderer"],
@@ -264,6 +272,11 @@ SPECTACULAR_SETTINGS = {
         "RunStatus": "dist_task.states.RunStatus",
         "ExceptionStatus": "dist_task.states.ExceptionStatus",
         "Resolution": "dist_task.states.Resolution",
+        "DeliveryEvent": "dist_task.alerts.words.DeliveryEvent",
+        "DeliveryStatus": "dist_task.alerts.words.DeliveryStatus",
+        "RuleState": "dist_task.alerts.words.RuleState",
+        "RuleKind": "dist_task.alerts.words.RuleKind",
+        "ChannelKind": "dist_task.alerts.words.ChannelKind",
     },
 }
 

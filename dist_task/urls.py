@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from dist_task.alerts.api import AlertRuleViewSet, ChannelViewSet, DeliveryViewSet
 from dist_task.api import Router
 from dist_task.console import site
 from dist_task.health import HealthView, LiveView, ReadyView
@@ -19,6 +20,9 @@ router = Router()
 router.register("flows", FlowViewSet, basename="flow")
 router.register("transactions", TransactionViewSet, basename="transaction")
 router.register("exceptions", ExceptionViewSet, basename="exception")
+router.register("alert-rules", AlertRuleViewSet, basename="alert-rule")
+router.register("channels", ChannelViewSet, basename="channel")
+router.register("deliveries", DeliveryViewSet, basename="delivery")
 router.register("stats", StatsViewSet, basename="stats")
 
 urlpatterns = [

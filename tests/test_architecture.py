@@ -27,10 +27,12 @@ BASE = {
     "flows": r"(__init__|apps)",
 }
 PURE = {
-    "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*)",
+    "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
+    r"|alerts/(words|schedule|texts|formats|addresses))",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
     r"|params_schema|hints|advice",
 }
+MODELS = r"((alerts/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"
 
 
@@ -42,7 +44,10 @@ def layer_of(module: str) -> int:
         return 0
     if re.fullmatch(PURE.get(app, "-"), name):
         return 1
-    if name in ("models", "registry_rows", "register", "connection_rows", "secret_rows") or (app, name) == (
+    if name in ("models", "alerts/models", "registry_rows", "register", "connection_rows", "secret_rows") or (
+        app,
+        name,
+    ) == (
         "flows",
         "shipped",
     ):

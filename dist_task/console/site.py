@@ -24,6 +24,7 @@ ADMIN_MODULES = (
     "flows.outside_admin",
     "transactions.admin",
     "exceptions_app.admin",
+    "dist_task.alerts.admin",
 )
 MOST_SHOWN = 999
 View = Callable[..., HttpResponse]
@@ -46,6 +47,11 @@ GROUPS = (
         "definitions",
         _("Definitions"),
         ("flows.flow", "flows.taskdefinition", "flows.connection", "flows.secret"),
+    ),
+    Group(
+        "alerts",
+        _("Alerts"),
+        ("alerts.alertrule", "alerts.channel", "alerts.subscription", "alerts.delivery"),
     ),
     Group("system", _("System"), ("dist_task.worker",)),
     Group("access", _("Access"), ("auth.user", "auth.group")),

@@ -24,6 +24,7 @@ from dist_task.states import RunKey, TransactionStatus
 from flows.registry_rows import parse_stored
 
 from . import children
+from .alerts.watch import Watch
 from .aside import Aside
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
@@ -110,6 +111,7 @@ class Drain:
         )
         self._keep(self._tick())
         self._keep(self._tidy())
+        self._keep(Watch(partial(self._clerk.request, is_atomic=True)).run())
         try:
             await self._refresh()
             await self._work_until(time.monotonic() + conf.DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Removing old finished transactions, in batches. What they counted stays in the statistics."""
+"""Removing old finished transactions, in batches, and old deliveries. What was counted stays in the statistics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from dist_task.alerts.models import Delivery, DeliveryLog
 from dist_task.errors import InvalidRequest
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import FINAL_TRANSACTION, CompensationStatus, ExceptionStatus
@@ -56,3 +57,30 @@ def _prune_batch(*, before: datetime, statuses: Collection[str], size: int) -> i
     rows = Transaction.objects.filter(pk__in=ids)
     rows._raw_delete(rows.db)
     return len(ids)
+
+
+def prune_deliveries(*, before: datetime, limit: int, dry_run: bool = False) -> int:
+    """Removes deliveries that have ended, written before `before`, oldest first; returns how many."""
+    old = (
+        Delivery.objects.filter(created_at__lt=before, due_at=None).order_by("created_at").values_list("pk", flat=True)
+    )
+    if dry_run:
+        return old[:limit].count()
+    removed = 0
+    while removed < limit:
+        count = _prune_deliveries(list(old[: min(BATCH, limit - removed)]))
+        if not count:
+            break
+        removed += count
+    return removed
+
+
+@transaction.atomic
+def _prune_deliveries(ids: list[int]) -> int:
+    """One that somebody asks to redeliver meanwhile stays."""
+    rows = Delivery.objects.filter(pk__in=ids, due_at=None)
+    kept = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    logs, rows = DeliveryLog.objects.filter(delivery_id__in=kept), Delivery.objects.filter(pk__in=kept)
+    logs._raw_delete(logs.db)
+    rows._raw_delete(rows.db)
+    return len(kept)

@@ -12,7 +12,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from dist_task.alerts.models import Channel, Delivery
 from exceptions_app.models import ExceptionRecord
+from tests.admin.conftest import HOSTILE
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(
@@ -45,6 +47,8 @@ def browser() -> Iterator[Any]:
 
 
 def addresses(record: ExceptionRecord) -> list[str]:
+    channel = Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example/", secret="S")
+    delivery = Delivery.objects.create(key="k", channel=channel, event="test", subject=HOSTILE, payload={"a": HOSTILE})
     lists = ("transactions_transaction", "exceptions_app_exceptionrecord", "dist_task_executionlog", "flows_flow")
     return [
         reverse("admin:index"),
@@ -57,6 +61,12 @@ def addresses(record: ExceptionRecord) -> list[str]:
         reverse("admin:flows_connection_add"),
         reverse("admin:flows_secret_changelist"),
         reverse("admin:flows_secret_add"),
+        reverse("admin:alerts_alertrule_add"),
+        reverse("admin:alerts_channel_add"),
+        reverse("admin:alerts_subscription_add"),
+        reverse("admin:alerts_channel_change", args=(delivery.channel_id,)),
+        reverse("admin:alerts_delivery_changelist"),
+        reverse("admin:alerts_delivery_change", args=(delivery.pk,)),
         reverse("admin:auth_user_change", args=(User.objects.get(username="root").pk,)),
     ]
 

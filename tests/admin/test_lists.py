@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from dist_task.alerts.models import AlertRule, Channel, Delivery
 from dist_task.console.rows import MOST_COUNTED
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
@@ -28,6 +29,9 @@ HEAVIEST = 100_000
         "dist_task_worker",
         "flows_flow",
         "flows_taskdefinition",
+        "alerts_alertrule",
+        "alerts_channel",
+        "alerts_delivery",
         "auth_user",
     ],
 )
@@ -38,6 +42,11 @@ def test_a_list_asks_few_questions_and_is_light(
         rows.fail_one(f"order_{number}", flow=flow)
         rows.make_flow(name=f"flow_{number}")
         TaskDefinition.objects.create(name=f"task_{number}", type="noop")
+        channel = Channel.objects.create(
+            name=f"channel_{number}", kind="webhook", secret="S", url="https://hooks.example/"
+        )
+        AlertRule.objects.create(name=f"rule_{number}", kind="exceptions").channels.add(channel)
+        Delivery.objects.create(key=number, channel=channel, event="test", subject="x", payload={})
     Transaction.objects.bulk_create([Transaction(instance_id=f"m{n}", flow=flow) for n in range(200)])
 
     with django_assert_max_num_queries(MOST_QUERIES):

@@ -22,6 +22,10 @@ LISTS = {
     "flows_taskdefinition": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "flows_connection": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "flows_secret": {"author", "admin"},
+    "alerts_alertrule": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "alerts_channel": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "alerts_subscription": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "alerts_delivery": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "auth_user": {"admin"},
     "auth_group": {"admin"},
 }
@@ -30,6 +34,7 @@ ENGINE_ROWS = (
     "transactions_transaction",
     "dist_task_executionlog",
     "dist_task_worker",
+    "alerts_delivery",
 )
 ROLES = ("viewer", "submitter", "operator", "supervisor", "author", "admin")
 

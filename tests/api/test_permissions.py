@@ -94,6 +94,11 @@ ACTIONS = {
     "compensate": ("POST", "/api/v1/transactions/i1/compensate"),
     "handle": ("POST", "/api/v1/exceptions/1/handle"),
     "retry exception": ("POST", "/api/v1/exceptions/1/retry"),
+    "alert rules": ("GET", "/api/v1/alert-rules"),
+    "deliveries": ("GET", "/api/v1/deliveries"),
+    "channels": ("GET", "/api/v1/channels"),
+    "test a channel": ("POST", "/api/v1/channels/1/test"),
+    "redeliver": ("POST", "/api/v1/deliveries/1/redeliver"),
     "validate": ("POST", "/api/v1/flows/validate"),
     "simulate": ("POST", "/api/v1/flows/simulate"),
     "write": ("POST", "/api/v1/flows"),
@@ -102,9 +107,9 @@ ACTIONS = {
     "deactivate": ("POST", "/api/v1/flows/x/deactivate"),
     "delete": ("DELETE", "/api/v1/flows/x"),
 }
-VIEW = {"view", "figures", "schema", "validate", "simulate"}
+VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels"}
 START = {"start", "batch"}
-OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception"}
+OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", "test a channel", "redeliver"}
 SUPERVISE = {"compensate"}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {

@@ -1,4 +1,4 @@
-"""Remove old finished transactions. What they count in the statistics stays."""
+"""Remove old finished transactions, and old deliveries. What they count in the statistics stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from dist_task.engine.prune import prune
+from dist_task.engine.prune import prune, prune_deliveries
 from dist_task.management.arguments import age, count, words
 from dist_task.states import FINAL_TRANSACTION
 
@@ -24,7 +24,10 @@ def final_statuses(text: str) -> list[str]:
 
 
 class Command(BaseCommand):
-    help = "Remove old finished transactions and all that belongs to them; the statistics keep their totals."
+    help = (
+        "Remove old finished transactions and all that belongs to them, and old deliveries of alerts and webhooks; "
+        "the statistics keep their totals."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--older-than", type=age, required=True, metavar="AGE", help="completed 30d, 12h, ... ago")
@@ -41,7 +44,13 @@ class Command(BaseCommand):
         before = timezone.now() - options["older_than"]
         limit, dry_run = options["limit"], options["dry_run"]
         pruned = prune(before=before, statuses=options["status"], limit=limit, dry_run=dry_run)
-        noun = "transaction" if pruned == 1 else "transactions"
-        verb = "would be removed" if dry_run else "removed"
-        more = "; there may be more: run again" if pruned >= limit else ""
-        self.stdout.write(f"{pruned} {noun} {verb} (completed before {before:%Y-%m-%d %H:%M:%S %Z}){more}")
+        self._say(pruned, noun="transaction", what=f"completed before {before:%Y-%m-%d %H:%M:%S %Z}", options=options)
+        told = prune_deliveries(before=before, limit=limit, dry_run=dry_run)
+        if told:
+            self._say(told, noun="delivery", what="of alerts and webhooks", options=options)
+
+    def _say(self, count: int, *, noun: str, what: str, options: dict[str, Any]) -> None:
+        words = noun if count == 1 else noun.removesuffix("y") + ("ies" if noun.endswith("y") else "s")
+        verb = "would be removed" if options["dry_run"] else "removed"
+        more = "; there may be more: run again" if count >= options["limit"] else ""
+        self.stdout.write(f"{count} {words} {verb} ({what}){more}")

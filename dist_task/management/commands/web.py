@@ -29,6 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         import uvicorn
 
+        from dist_task.alerts.lookout import keep_lookout
         from dist_task.asgi import application
 
         # Who holds a lock on whole tables makes a request fail soon, not hang.
@@ -55,4 +56,5 @@ class Command(BaseCommand):
             timeout_graceful_shutdown=options["grace"],
         )
         garbage.settle()
+        keep_lookout()
         uvicorn.Server(config).run()
