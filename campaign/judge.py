@@ -11,7 +11,9 @@ from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
 from .service import Call
-from .workload import Kind
+from .workload import Kind, flow_name
+
+Run = tuple[str, str, str, int]
 
 
 def judge(*, started: Mapping[str, Kind], calls: Iterable[Call], unstorable: bool = False) -> list[str]:
@@ -19,14 +21,35 @@ def judge(*, started: Mapping[str, Kind], calls: Iterable[Call], unstorable: boo
 
     `unstorable`: errors that nobody expects were raised in commits, so a result may end as one that cannot be stored.
     """
-    mine = [call for call in calls if call.instance_id in started]
+    known = {**started, **_children(started)}
+    mine = [call for call in calls if call.instance_id in known]
     broken = [f"invariant {finding}" for finding in verify(never_pruned=True).violations]
     return [
         *broken,
         *_ends(started, unstorable=unstorable),
-        *_calls(mine, started=started),
-        *_order(mine, started=started),
+        *_ends_below(),
+        *_calls(mine, started=known),
+        *_order(mine, started=known),
     ]
+
+
+def _children(started: Mapping[str, Kind]) -> dict[str, Kind]:
+    """The transactions that transactions have started, as far as their flows are among the mixed ones."""
+    kinds = {flow_name(kind): kind for kind in started.values()}
+    rows = Transaction.objects.filter(parent__isnull=False).values_list("instance_id", "flow__name")
+    return {instance_id: kinds[name] for instance_id, name in rows if name in kinds}
+
+
+def _ends_below() -> list[str]:
+    """A child ends as its parent's task did, is undone with it, and the parent has been told."""
+    wrong = []
+    children = Transaction.objects.filter(parent__isnull=False)
+    for child in children.filter(parent__status="success").exclude(status="success"):
+        wrong.append(f"{child.instance_id} is {child.status} below a success")
+    for child in children.filter(parent__compensation="done").exclude(compensation="done"):
+        wrong.append(f"compensation of {child.instance_id} is {child.compensation} below one that is done")
+    wrong += [f"{child.instance_id} has not told its parent" for child in children.filter(owes_parent=True)]
+    return wrong
 
 
 def _ends(started: Mapping[str, Kind], *, unstorable: bool) -> list[str]:
@@ -56,29 +79,36 @@ def _unknown(**where: str) -> set[str]:
 def _calls(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
     """One key per run; each attempt called once at most; manual tasks once at most; no attempt nobody knows."""
     wrong = []
-    keys: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    keys: dict[Run, set[str]] = defaultdict(set)
     for call in calls:
-        keys[call.instance_id, call.task_id, call.op].add(call.key)
+        keys[run_of(call)].add(call.key)
     wrong += [f"{run}: {len(found)} keys" for run, found in keys.items() if len(found) > 1]
-    attempts = Counter((call.instance_id, call.task_id, call.op, call.attempt) for call in calls)
+    attempts = Counter((run_of(call), call.attempt) for call in calls)
     wrong += [f"{attempt} was called {count} times" for attempt, count in attempts.items() if count > 1]
-    runs = TaskRun.objects.values_list("transaction__instance_id", "task_id", "op", "attempt")
+    runs = TaskRun.objects.values_list("transaction__instance_id", "task_id", "op", "item", "attempt")
     counted = {tuple(run): attempt for *run, attempt in runs}
-    for instance_id, task_id, op, attempt in attempts:
-        if attempt > counted.get((instance_id, task_id, op), 0):
+    for run, attempt in attempts:
+        instance_id, task_id, _op, _item = run
+        if attempt > counted.get(run, 0):
             wrong.append(f"{instance_id}/{task_id}: attempt {attempt} was called and is not in the rows")
         if attempt > 1 and task_id in started[instance_id].manual:
             wrong.append(f"{instance_id}/{task_id}: manual, called again by itself")
     return wrong
 
 
+def run_of(call: Call) -> Run:
+    return call.instance_id, call.task_id, call.op, call.item
+
+
 def _order(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
     """As the called service saw it, on one clock: dependencies first; backwards what depends on it first."""
-    done: dict[tuple[str, str, str], float] = {}
+    ended: dict[Run, float] = {}
     for call in calls:
         if call.status == 200:
-            run = call.instance_id, call.task_id, call.op
-            done[run] = min(call.ended_at, done.get(run, call.ended_at))
+            ended[run_of(call)] = min(call.ended_at, ended.get(run_of(call), call.ended_at))
+    done: dict[tuple[str, str, str], float] = {}
+    for (instance_id, task_id, op, _item), at in ended.items():  # a task has succeeded when all its items have
+        done[instance_id, task_id, op] = max(at, done.get((instance_id, task_id, op), at))
     wrong = []
     undone = {(call.instance_id, call.task_id) for call in calls if call.op == "compensate"}
     for call in calls:
@@ -91,10 +121,11 @@ def _order(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
 
 
 def _first(call: Call, *, kind: Kind, undone: Set[tuple[str, str]]) -> list[str]:
-    """The tasks whose calls have to succeed before this one."""
+    """The tasks whose calls have to succeed before this one; a subflow is called by nobody."""
     needs = {task["id"]: task.get("depends_on", []) for task in kind.tasks}
     if call.op == "action":
-        return needs[call.task_id]
+        called = {task["id"] for task in kind.tasks if task["type"] == "http"}
+        return [needed for needed in needs[call.task_id] if needed in called]
     return [
         later for later in needs if (call.instance_id, later) in undone and call.task_id in _all_needs(needs, later)
     ]

@@ -24,6 +24,7 @@ class Call:
     instance_id: str
     task_id: str
     op: str
+    item: int
     attempt: int
     began_at: float
     ended_at: float
@@ -95,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
                 instance_id=self.headers["X-Dist-Task-Instance"],
                 task_id=self.headers["X-Dist-Task-Task"],
                 op=self.headers["X-Dist-Task-Op"],
+                item=int(self.headers.get("X-Dist-Task-Item", -1)),
                 attempt=attempt,
                 began_at=began_at,
                 ended_at=time.monotonic(),

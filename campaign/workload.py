@@ -73,13 +73,44 @@ def kinds(url: str) -> list[Kind]:
             on_failure="compensate",
         ),
         Kind("unknown", [http("a", "/lost", **manual)], end="failed", manual=frozenset("a")),
+        Kind(
+            "items",
+            [http("a"), http("b", "/flaky", "a", foreach="[1..5]", max_parallel=2), http("c", "/ok", "b")],
+            end="success",
+        ),
+        Kind(
+            "items_undone",
+            [
+                http("a", "/slow", foreach="[1..4]", **undo("/flaky")),
+                http("b", "/refuse", "a", **undo("/ok")),
+            ],
+            end="failed",
+            on_failure="compensate",
+        ),
+        Kind("nested", [http("a"), subflow("b", "flaky", "a"), http("c", "/ok", "b")], end="success"),
+        Kind("inner", [http("a", **undo("/flaky")), http("b", "/ok", "a", **undo("/ok"))], end="success"),
+        Kind(
+            "nested_undone",
+            [subflow("a", "inner", foreach="[1..2]"), http("b", "/refuse", "a", **undo("/ok"))],
+            end="failed",
+            on_failure="compensate",
+        ),
     ]
+
+
+def subflow(task_id: str, kind: str, *after: str, **more: Any) -> dict[str, Any]:
+    task = {"id": task_id, "type": "subflow", "config": {"flow": f"campaign_{kind}"}, "depends_on": list(after)}
+    return {**task, "retry": AUTO, **more}
+
+
+def flow_name(kind: Kind) -> str:
+    return f"campaign_{kind.name}"
 
 
 def post(kind: Kind) -> Flow:
     return Flow.objects.create(
-        name=f"campaign_{kind.name}",
-        version=Flow.objects.filter(name=f"campaign_{kind.name}").count() + 1,
+        name=flow_name(kind),
+        version=Flow.objects.filter(name=flow_name(kind)).count() + 1,
         flow_type="campaign",
         definition=json.dumps({"tasks": kind.tasks, "on_failure": kind.on_failure}),
         task_definitions={},
