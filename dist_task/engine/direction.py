@@ -51,8 +51,9 @@ class Direction:
         inputs = Inputs(claimed, op=op, forth=flow.steps, steps=steps, runs=own)
         if is_undoing:
             done = [_done(run) for run in runs if run.op == Op.ACTION]
-            progress = compensate.progress(flow.backwards, undo=compensate.to_undo(flow.definition, done=done), runs=())
-            items = compensate.items_to_undo(done)
+            undo = compensate.to_undo(flow.definition, done=done)
+            progress = compensate.progress(flow.backwards, undo=undo, runs=())
+            items = {task_id: each for task_id, each in compensate.items_to_undo(done).items() if task_id in undo}
         else:
             progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
             items = {task_id: range(inputs.count(task_id)) for task_id in flow.fans if inputs.has_begun(task_id)}

@@ -284,15 +284,23 @@ class Drain:
             self.let_go(hand)
             return
         claimed, runs = future.result()
-        hand.reloaded(claimed, runs=runs)
+        try:
+            hand.reloaded(claimed, runs=runs)
+        except Exception as error:
+            logger.exception("Transaction %s cannot be taken up again", claimed.instance_id)
+            self.park(hand, error=error)
 
     def _on_fetched(self, hand: Hand, future: asyncio.Future[Any]) -> None:
         if future.cancelled() or (error := future.exception()) is None and future.result() is None:
             return  # the worker ends
         if error is not None:
             self.park(hand, error=error)
-        else:
+            return
+        try:
             hand.fetched(future.result())
+        except Exception as failure:
+            logger.exception("What tasks gave cannot be used")
+            self.park(hand, error=failure)
 
     def _wake_up(self) -> None:
         self._wake.set()

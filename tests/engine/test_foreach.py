@@ -182,6 +182,16 @@ def test_items_that_were_done_are_undone_and_no_others(worker: WorkerThread, ser
     assert {call.headers["x-dist-task-item"] for call in service.calls[3:]} == {"0", "2"}
 
 
+def test_items_without_a_compensation_are_passed_over(worker: WorkerThread, service: Service) -> None:
+    service.answer("/ship", REFUSED)
+    tasks = each("pay", service), undoable("stock", service, "pay"), http("ship", service, "stock")
+
+    txn = finished(begin(make_flow(*tasks, on_failure="compensate"), params={"items": ["a"]}))
+
+    assert txn.compensation == "done"
+    assert paths(service) == ["/pay/a", "/stock", "/ship", "/undo-stock"]
+
+
 def test_items_are_undone_after_what_depends_on_them(worker: WorkerThread, service: Service) -> None:
     service.answer("/ship", REFUSED)
     pay = undoable("pay", service, foreach="params.items")
