@@ -7,11 +7,24 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from dist_task.console import display
+from dist_task.console import display, text
 
 register = template.Library()
 register.filter("json_block", display.json_block)
+register.filter("text_block", display.text_block)
 register.filter("moment", display.moment)
+register.filter("of_direction", display.of_direction)
+register.filter("short", text.short)
+register.filter("plain", text.plain)
+
+STATE_OF_EVENT = {
+    "succeeded": "success",
+    "failed": "failed",
+    "unknown": "failed",
+    "worker_lost": "failed",
+    "waiting": "waiting",
+    "fenced": "cancelled",
+}
 
 
 @register.filter
@@ -21,9 +34,11 @@ def state(row: Any) -> SafeString:
     return display.badge(row.status, word=word)
 
 
-register.filter("of_direction", display.of_direction)
-
-
 @register.filter
 def state_word(status: str, word: str) -> SafeString:
     return display.badge(status, word=word)
+
+
+@register.filter
+def event_badge(event: str, word: str) -> SafeString:
+    return display.badge(STATE_OF_EVENT.get(event, event), word=word)
