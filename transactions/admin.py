@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from dist_task.console import site
 from dist_task.console.confirm import Operation, operate
 from dist_task.console.display import ago, badge, moment, row_link
+from dist_task.console.live import needs_person, transaction_etag
 from dist_task.console.rows import EngineRowAdmin
 from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
@@ -213,10 +214,12 @@ class TransactionAdmin(EngineRowAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         txn = self.get_object(request, object_id) if self.has_view_permission(request) else None
-        extra = page(txn, user=request.user) if txn else {}
+        extra = page(txn, request=request) if txn else {}
+        if txn:
+            extra["live_etag"] = transaction_etag(extra["live_facts"], needs_person=needs_person(request.user))
         extra["can_retry"] = self.has_retry_permission(request)
         extra["can_cancel"] = self.has_cancel_permission(request)
-        extra["can_decide"] = extra["can_cancel"] and txn is not None and _approvals_of(txn).exists()
+        extra["can_decide"] = extra["can_cancel"] and extra.get("waits_for_approval", False)
         extra["can_compensate"] = self.has_compensate_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from exceptions_app.models import ExceptionRecord
+from dist_task.console.live import find, live_view, needs_person
 
 ADMIN_MODULES = (
     "dist_task.admin",
@@ -25,7 +26,6 @@ ADMIN_MODULES = (
     "transactions.admin",
     "exceptions_app.admin",
 )
-MOST_SHOWN = 999
 View = Callable[..., HttpResponse]
 
 
@@ -64,7 +64,23 @@ class ConsoleSite(admin.AdminSite):
         # Only our own apps: django-q2's, knox's and axes' tables are no pages for operators.
         for module in ADMIN_MODULES:
             import_module(module)
-        return super().get_urls()
+        own = [
+            path("live/", self.admin_view(live_view), name="live"),
+            path("jump/", self.admin_view(self.jump), name="jump"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def jump(self, request: HttpRequest) -> HttpResponse:
+        """To the transaction that an id names; where none does, to those that begin like it."""
+        text = request.GET.get("id", "").strip()
+        if not request.user.has_perm("transactions.view_transaction"):
+            raise PermissionDenied
+        if found := find(text):
+            task_id, pk = found
+            address = reverse("admin:transactions_transaction_change", args=(pk,))
+            return HttpResponseRedirect(f"{address}?{urlencode({'task': task_id})}#task" if task_id else address)
+        query = urlencode({"instance_id_prefix": text[:64]})
+        return HttpResponseRedirect(f"{reverse('admin:transactions_transaction_changelist')}?{query}")
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return super().admin_view(self._with_pages(view), cacheable)
@@ -95,7 +111,7 @@ class ConsoleSite(admin.AdminSite):
         context = super().each_context(request)
         context["profile"] = settings.PROFILE
         if context["has_permission"]:
-            context["needs_person"] = self._needs_person(request)
+            context["needs_person"] = needs_person(request.user)
         return context
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
@@ -119,12 +135,6 @@ class ConsoleSite(admin.AdminSite):
             "has_module_perms": True,
             "models": models,
         }
-
-    def _needs_person(self, request: HttpRequest) -> str:
-        if not request.user.has_perm("exceptions_app.view_exceptionrecord"):
-            return ""
-        count = ExceptionRecord.objects.needing_a_person().order_by()[: MOST_SHOWN + 1].count()
-        return f"{MOST_SHOWN}+" if count > MOST_SHOWN else str(count or "")
 
 
 def _has_nul(request: HttpRequest) -> bool:

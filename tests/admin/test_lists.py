@@ -123,4 +123,4 @@ def test_the_count_that_needs_a_person_is_in_the_navigation(
 ) -> None:
     text = sign_in("viewer").get(reverse("admin:flows_flow_changelist")).content.decode()
 
-    assert '<span class="count" title="need a person">1' in text
+    assert '<span id="needs-person">1</span>' in text
