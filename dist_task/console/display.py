@@ -24,6 +24,7 @@ __all__ = [
     "of_direction",
     "row_link",
     "short",
+    "since",
     "span",
     "text_block",
 ]
@@ -94,6 +95,16 @@ def span(length: timedelta | float | None) -> str:
 
 def ago(at: datetime | None, *, now: datetime | None = None) -> str:
     return "–" if at is None else span((now or timezone.now()) - at)
+
+
+def since(at: datetime | None) -> SafeString:
+    """How long ago, with the time in full where the pointer rests."""
+    if at is None:
+        return SafeString("–")
+    text = gettext("%(time)s ago") % {"time": ago(at)}
+    local = timezone.localtime(at)
+    template = '<time datetime="{}" title="{}">{}</time>'
+    return format_html(template, at.isoformat(), f"{local:%Y-%m-%d %H:%M:%S}", text)
 
 
 def moment(at: datetime | None) -> SafeString:

@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from dist_task.console.standstill import Reason, Retry, Standing, why
 from dist_task.models import TaskRun
-from dist_task.states import ExceptionStatus, RunStatus, WaitsFor
-from exceptions_app.models import ExceptionRecord
+from dist_task.states import RunStatus, WaitsFor
 from flows.definition import FlowDefinition
 from transactions.models import Transaction
 
 MOST_NAMED = 10
 MOST_RUNS = 1_000
+MOST_WORKERS = 1_000
 SURROUNDINGS = """
-    SELECT clock_timestamp(), live.live, live.idle, w.id, w.host, w.pid, w.lease_until
-    FROM (SELECT count(*) AS live, count(*) FILTER (WHERE idle) AS idle
-          FROM dist_task_worker WHERE lease_until > clock_timestamp()) AS live
-    LEFT JOIN dist_task_worker w ON w.id = ANY(%s)
+    SELECT clock_timestamp(), w.id, w.cluster, w.host, w.pid, w.lease_until, w.idle, w.seen_at
+    FROM (SELECT 1) AS one LEFT JOIN dist_task_worker w ON w.lease_until > clock_timestamp() OR w.id = ANY(%s)
+    LIMIT %s
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The database's clock, which leases and due times are on, and the workers."""
+class LiveWorker:
+    id: int
+    cluster: str
+    host: str
+    pid: int
+    lease_until: datetime
+    is_idle: bool
+    seen_at: datetime
 
-    now: datetime
+    @property
+    def name(self) -> str:
+        return f"{self.host}:{self.pid}#{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    name: str
+    hosts: int
     live: int
     idle: int
-    owners: Mapping[int, tuple[str, datetime]] = field(default_factory=dict)  # id to name and end of lease
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The database's clock, which leases and due times are on, and the workers that live or were asked for."""
+
+    now: datetime
+    workers: tuple[LiveWorker, ...] = ()
+
+    @property
+    def living(self) -> list[LiveWorker]:
+        return [worker for worker in self.workers if worker.lease_until > self.now]
+
+    def owner(self, worker_id: int | None) -> LiveWorker | None:
+        return next((worker for worker in self.workers if worker.id == worker_id), None)
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        by_name: dict[str, list[LiveWorker]] = {}
+        for worker in self.living:
+            by_name.setdefault(worker.cluster, []).append(worker)
+        return [_cluster(name, workers=workers) for name, workers in sorted(by_name.items())]
+
+
+def _cluster(name: str, *, workers: Sequence[LiveWorker]) -> Cluster:
+    hosts = {worker.host for worker in workers}
+    idle = sum(worker.is_idle for worker in workers)
+    return Cluster(name, len(hosts), len(workers), idle, max(worker.seen_at for worker in workers))
 
 
 def surroundings(owners: Iterable[int | None] = ()) -> Surroundings:
     with connection.cursor() as cursor:
-        cursor.execute(SURROUNDINGS, [[owner for owner in owners if owner is not None]])
+        cursor.execute(SURROUNDINGS, [[owner for owner in owners if owner is not None], MOST_WORKERS])
         rows = cursor.fetchall()
-    now, live, idle = rows[0][:3]
-    found = {row[3]: (f"{row[4]}:{row[5]}#{row[3]}", row[6]) for row in rows if row[3] is not None}
-    return Surroundings(now, live, idle, found)
+    return Surroundings(rows[0][0], tuple(LiveWorker(*row[1:]) for row in rows if row[1] is not None))
 
 
 def explain(
@@ -56,7 +94,8 @@ def explain(
     definition: FlowDefinition | None = None,
 ) -> Reason:
     """`definition` says which role an approval asks for; without it the sentence leaves that out."""
-    name, lease_until = around.owners.get(txn.owner or 0, ("", None))
+    owner = around.owner(txn.owner)
+    living = around.living
     to_retry = [run for run in runs if run.status == RunStatus.PENDING and run.due_at and run.attempt]
     waiting = [run for run in runs if run.status == RunStatus.WAITING]
     return why(
@@ -67,14 +106,14 @@ def explain(
             cancelling=txn.cancelling,
             wake_at=txn.wake_at,
             owner=txn.owner,
-            owner_name=name,
-            owner_lease_until=lease_until,
+            owner_name=owner.name if owner else "",
+            owner_lease_until=owner.lease_until if owner else None,
             running=tuple(run.task_id for run in runs if run.status == RunStatus.RUNNING)[:MOST_NAMED],
             waiting={run.task_id: _awaited(run, definition=definition) for run in waiting[:MOST_NAMED]},
             to_retry={run.task_id: Retry(run.attempt, run.attempt_budget) for run in to_retry[:MOST_NAMED]},
             open_exceptions=open_exceptions,
-            live_workers=around.live,
-            idle_workers=around.idle,
+            live_workers=len(living),
+            idle_workers=sum(worker.is_idle for worker in living),
         )
     )
 
@@ -89,18 +128,15 @@ def _awaited(run: TaskRun, *, definition: FlowDefinition | None) -> str:
     return str(run.get_waits_for_display())
 
 
-def explain_all(found: Sequence[Transaction]) -> list[tuple[Transaction, Reason]]:
-    """The same for a few transactions of a list, in three queries."""
-    around = surroundings(txn.owner for txn in found)
-    ids = [txn.pk for txn in found]
+def explain_all(found: Sequence[Any], *, around: Surroundings) -> list[tuple[Any, Reason]]:
+    """The same for a few transactions that are annotated with `open_exceptions`, in one query."""
     going_on = (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING)
-    runs: dict[Any, list[TaskRun]] = {}
     narrow = ("transaction_id", "task_id", "op", "status", "attempt", "attempt_budget", "due_at", "waits_for")
-    for run in TaskRun.objects.filter(transaction__in=ids, status__in=going_on).only(*narrow)[:MOST_RUNS]:
+    rows = TaskRun.objects.filter(transaction__in=[txn.pk for txn in found], status__in=going_on).only(*narrow)
+    runs: dict[Any, list[TaskRun]] = {}
+    for run in rows[:MOST_RUNS] if found else ():
         runs.setdefault(run.transaction_id, []).append(run)
-    opened = ExceptionRecord.objects.filter(transaction__in=ids, status=ExceptionStatus.OPEN).order_by()
-    counts = dict(opened.values_list("transaction_id").annotate(Count("id")))
     return [
-        (txn, explain(txn, around=around, runs=runs.get(txn.pk, []), open_exceptions=counts.get(txn.pk, 0)))
+        (txn, explain(txn, around=around, runs=runs.get(txn.pk, []), open_exceptions=txn.open_exceptions))
         for txn in found
     ]

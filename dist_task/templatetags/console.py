@@ -17,6 +17,15 @@ register.filter("of_direction", display.of_direction)
 register.filter("short", text.short)
 register.filter("plain", text.plain)
 
+register.filter("since", display.since)
+
+
+@register.filter
+def lookup(values: Any, key: str) -> Any:
+    """Of a query string or a dictionary."""
+    return values.get(key, "")
+
+
 STATE_OF_EVENT = {
     "succeeded": "success",
     "failed": "failed",

@@ -25,6 +25,9 @@ ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+STICKING_OUT = """[...document.querySelectorAll("body *")]
+    .filter((each) => each.getBoundingClientRect().right > window.innerWidth + 1 && !each.closest(".scroll, .results"))
+    .slice(0, 5).map((each) => `${each.tagName}.${each.getAttribute("class")}#${each.id}`)"""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -73,6 +76,11 @@ class Window:
     def fits(self) -> bool:
         wide, screen = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         return bool(wide <= screen)
+
+    def too_wide(self) -> list[str]:
+        """The elements that stick out, for the message of a test."""
+        found: list[str] = self.page.evaluate(STICKING_OUT)
+        return found
 
 
 @pytest.fixture

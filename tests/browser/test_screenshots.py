@@ -31,7 +31,7 @@ def test_every_page_is_quiet_in_both_languages_and_themes(
             if wanted and name not in wanted:
                 continue
             page = found.open(address)
-            assert found.fits(), f"{name} is wider than {viewport['width']} pixels"
+            assert found.fits(), f"{name} is wider than {viewport['width']} pixels: {found.too_wide()}"
             page.screenshot(path=folder / _file(name, language, theme, viewport), full_page=True)
         assert found.said == []
         assert len(found.hosts) == 1
