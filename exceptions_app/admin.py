@@ -22,7 +22,8 @@ from django.utils.translation import gettext_lazy as _
 from dist_task.console import site
 from dist_task.console.confirm import Operation, RemarkForm, operate
 from dist_task.console.display import badge, list_url, of_direction, short, since
-from dist_task.console.keyset import KeysetAdmin
+from dist_task.console.keyset import KeysetAdmin, is_list
+from dist_task.console.panel import task_address
 from dist_task.console.text import plain
 from dist_task.engine import operate as verbs
 from dist_task.models import ExecutionLog
@@ -126,10 +127,12 @@ class ExceptionRecordAdmin(KeysetAdmin):
         return request.user.has_perm("exceptions_app.handle_exceptionrecord")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        heavy = ("flow__definition", "flow__task_definitions", "flow__description", "transaction__params", "remark")
+        heavy = ("flow__definition", "flow__task_definitions", "flow__description", "transaction__params")
         rows = super().get_queryset(request).select_related("transaction", "flow").defer(*heavy)
+        if not is_list(request):
+            return rows
         head = Left("error_message", LONGEST_HEAD, output_field=CharField())
-        return rows.defer(*heavy, "error_message").annotate(error_head=head)
+        return rows.defer(*heavy, "error_message", "remark").annotate(error_head=head)
 
     def get_urls(self) -> list[URLPattern]:
         groups = self.admin_site.admin_view(self.groups_view)
@@ -220,7 +223,8 @@ def _page(record: ExceptionRecord) -> dict[str, Any]:
     )
     return {
         "record": record,
-        "log": list(attempts.order_by("-id")[:MOST_ATTEMPTS])[::-1],
+        "task_url": task_address(record.transaction_id, key=(record.task_id, record.op, record.item)),
+        "log": list(attempts.order_by("-id")[:MOST_ATTEMPTS]),
         "similar": list(similar[:MOST_SIMILAR]),
         "group_url": list_url(ExceptionRecord, query=urlencode({"status": "all", "fingerprint": record.fingerprint})),
         "runbook_url": _runbook_url(record),

@@ -103,6 +103,18 @@ def dashboard(user: User | AnonymousUser) -> dict[str, Any]:
     return found
 
 
+def workers_page() -> dict[str, Any]:
+    """What the list of workers begins with."""
+    around, pulse = surroundings(), _pulse()
+    held = Transaction.objects.filter(owner__isnull=False).order_by()[: MOST_COUNTED + 1].count()
+    return {
+        "clusters": around.clusters,
+        "due": capped(pulse.due, cap=MOST_COUNTED),
+        "oldest_due": span(pulse.now - pulse.oldest_due) if pulse.oldest_due else "",
+        "held": capped(held, cap=MOST_COUNTED),
+    }
+
+
 def _pulse() -> Pulse:
     with connection.cursor() as cursor:
         cursor.execute(PULSE, {"most": MOST_COUNTED + 1})

@@ -56,6 +56,12 @@ class ListFilter(filters.FilterSet):
         return any(self.data.get(name) for name in self.slow)
 
 
+def is_list(request: HttpRequest) -> bool:
+    """Whether rows are read for a list, which leaves what is heavy in the database."""
+    match = request.resolver_match
+    return match is not None and (match.url_name or "").endswith("_changelist")
+
+
 def whole(text: Any) -> int | None:
     return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 19 else None
 

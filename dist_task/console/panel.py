@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from django.urls import reverse
+
 from dist_task.console.curl import request_command
 from dist_task.console.display import list_url, of_direction, span
 from dist_task.models import ExecutionLog, TaskRun
@@ -62,6 +64,11 @@ def address(key: Key) -> str:
     task_id, op, item = key
     named = {"task": task_id} | ({"op": op} if op != Op.ACTION else {}) | ({"item": item} if item >= 0 else {})
     return f"?{urlencode(named)}#task"
+
+
+def task_address(txn_id: int, *, key: Key) -> str:
+    """Of the task on the page of its transaction."""
+    return reverse("admin:transactions_transaction_change", args=(txn_id,)) + address(key)
 
 
 def most_telling(runs: Sequence[TaskRun], *, definition: FlowDefinition | None) -> Key | None:

@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from dist_task.console.audit import audit_view
 from dist_task.console.live import find, live_view, needs_person
 
 ADMIN_MODULES = (
@@ -47,7 +48,7 @@ GROUPS = (
         _("Definitions"),
         ("flows.flow", "flows.taskdefinition", "flows.connection", "flows.secret"),
     ),
-    Group("system", _("System"), ("dist_task.worker",)),
+    Group("system", _("System"), ("dist_task.worker", "audit")),
     Group("access", _("Access"), ("auth.user", "auth.group")),
 )
 
@@ -67,6 +68,7 @@ class ConsoleSite(admin.AdminSite):
         own = [
             path("live/", self.admin_view(live_view), name="live"),
             path("jump/", self.admin_view(self.jump), name="jump"),
+            path("audit/", self.admin_view(audit_view(self)), name="audit"),
         ]
         return [*own, *super().get_urls()]
 
@@ -119,6 +121,8 @@ class ConsoleSite(admin.AdminSite):
         if app_label:
             return apps
         pages = {model["model"]._meta.label_lower: model for app in apps for model in app["models"]}
+        if request.user.has_perm("dist_task.view_executionlog"):
+            pages["audit"] = {"name": _("Audit"), "object_name": "Audit", "admin_url": reverse("admin:audit")}
         return [entry for group in GROUPS if (entry := self._entry(group, pages))["models"]]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

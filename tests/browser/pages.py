@@ -31,5 +31,12 @@ def pages(stage: Stage) -> dict[str, str]:
         "exception": reverse("admin:exceptions_app_exceptionrecord_change", args=(stage.exception.pk,)),
         "exception-hostile": reverse("admin:exceptions_app_exceptionrecord_change", args=(hostile.pk,)),
         "flow": reverse("admin:flows_flow_change", args=(stage.orders.pk,)),
+        "flow-large": reverse("admin:flows_flow_change", args=(stage.large.flow_id,)),
+        "flow-difference": reverse("admin:flow_difference", args=(stage.orders.pk,)),
         "flow-add": reverse("admin:flows_flow_add"),
+        "groups": reverse("admin:exception_groups"),
+        "handled": reverse("admin:exceptions_app_exceptionrecord_changelist") + "?status=handled",
+        "nothing-found": reverse("admin:transactions_transaction_changelist") + "?instance_id_prefix=nothing",
+        "audit": reverse("admin:audit"),
+        "log-entry": reverse("admin:dist_task_executionlog_change", args=(stage.failed.log.latest("id").pk,)),
     }
