@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from dist_task.console import site
 from dist_task.console.confirm import Operation, operate
 from dist_task.console.display import ago, badge, moment, row_link
-from dist_task.console.keyset import KeysetAdmin
+from dist_task.console.keyset import KeysetAdmin, is_list
 from dist_task.console.live import needs_person, transaction_etag
 from dist_task.console.text import plain
 from dist_task.console.transaction_page import page
@@ -192,8 +192,13 @@ class TransactionAdmin(KeysetAdmin):
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        heavy = ("params", "flow__definition", "flow__task_definitions", "flow__description")
-        return super().get_queryset(request).select_related("flow").defer(*heavy)
+        heavy = ("flow__definition", "flow__task_definitions", "flow__description")
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("flow")
+            .defer(*heavy, *(("params",) if is_list(request) else ()))
+        )
 
     def prepared(self, rows: list[Any]) -> list[Any]:
         add_progress(rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dist_task.console.text import fitted
 
-MOST_BYTES = 4_000
+MOST_BYTES = 2_000
 LINE = " \\\n  "
 
 

@@ -9,11 +9,11 @@ from django.utils.translation import gettext as _
 
 from dist_task.console.display import SYMBOLS
 from dist_task.console.layout import Layout, Size, edge_path, lay_out
-from dist_task.console.text import narrowed, short
+from dist_task.console.text import brief, narrowed
 from dist_task.states import Op
 from flows.definition import FlowDefinition
 
-MOST_NODES, MOST_EDGES = 80, 240
+MOST_NODES, MOST_EDGES = 60, 180
 """Beyond this a drawing is a carpet: the page has the list of the tasks then."""
 STRIP = 20  # pixels that a compensation takes below its task
 NAME_COLUMNS, WORD_COLUMNS = 19, 25
@@ -113,7 +113,7 @@ def _node(
 ) -> Node:
     task, mark = definition.tasks[task_id], marks[task_id]
     said = " · ".join(part for part in (mark.word, mark.note) if part)
-    title = f"{short(task.name, 200)} ({task_id}, {task.type}): {said}"
+    title = f"{brief(task.name, 80)} ({task_id}, {task.type}): {said}"
     return Node(
         task_id=task_id,
         x=place[0],
@@ -132,7 +132,7 @@ def _node(
 
 def _strip(name: str, task_id: str, *, mark: Mark, link: Link) -> Strip:
     said = " · ".join(part for part in (mark.word, mark.note) if part)
-    title = _("undo: %(name)s") % {"name": f"{short(name, 200)}: {said}"}
+    title = _("undo: %(name)s") % {"name": f"{brief(name, 80)}: {said}"}
     text = narrowed(_("undo: %(name)s") % {"name": said}, WORD_COLUMNS)
     return Strip(mark.state, SYMBOLS.get(mark.state, "•"), text, link(task_id, Op.COMPENSATE), title)
 

@@ -16,8 +16,8 @@ from dist_task.states import Op, RunStatus
 from flows.definition import FlowDefinition, TaskSpec
 from transactions.models import Transaction
 
-MOST_ATTEMPTS = 5
-MOST_BYTES = 3_000
+MOST_ATTEMPTS = 4
+MOST_BYTES = 2_000
 """Of each piece of JSON: five attempts with request and response have to fit a page."""
 
 Key = tuple[str, str, int]

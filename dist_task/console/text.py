@@ -26,6 +26,16 @@ def short(text: object, length: int = 120) -> str:
     return line if len(line) <= length and len(value) <= length * 2 else line[: length - 1] + "…"
 
 
+def brief(text: object, most_bytes: int = 160) -> str:
+    """As `short`, by the bytes that it takes in a page: of a text of angle brackets there is less to see."""
+    line, room = short(text, most_bytes), most_bytes
+    for position, character in enumerate(line):
+        room -= len(escape(character).encode("utf-8", "replace"))
+        if room < 0:
+            return line[:position] + "…"
+    return line
+
+
 def narrowed(text: object, columns: int) -> str:
     """As `short`, by the room that it takes: a Chinese character is as wide as two letters."""
     line, room = short(text, columns * 2), columns

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from django.utils.translation import gettext as _
 
 from dist_task.console.display import of_direction, span
-from dist_task.console.text import short
+from dist_task.console.text import brief, short
 from dist_task.states import RunStatus
 
-MOST_ROWS, MOST_BARS = 60, 24
+MOST_ROWS, MOST_BARS = 40, 100
 NARROWEST = 0.4  # per cent: what took no time is seen all the same
 TICKS = 4
 FAILURES = frozenset({"failed", "unknown", "worker_lost"})
@@ -107,7 +107,8 @@ def timeline(
     spells = {line.key: spells_of(line, steps=by_run.get(line.key, []), now=now) for line in shown[:MOST_ROWS]}
     last = max([ended_at, *(spell.end for found in spells.values() for spell in found)])
     scale = _Scale(began_at, last)
-    rows = tuple(_row(line, spells=spells[line.key], scale=scale) for line in shown[:MOST_ROWS])
+    most = max(2, MOST_BARS // max(1, len(shown[:MOST_ROWS])))
+    rows = tuple(_row(line, spells=spells[line.key], scale=scale, most=most) for line in shown[:MOST_ROWS])
     return Timeline(rows, scale.ticks(), left_out=max(0, len(shown) - MOST_ROWS))
 
 
@@ -157,7 +158,7 @@ def _wait(start: datetime, end: datetime) -> Spell:
 def _attempt(step: Step, *, began: datetime) -> Spell:
     state = "failed" if step.event in FAILURES else "waiting" if step.event == "waiting" else "success"
     text = _("attempt %(n)d: %(what)s") % {"n": step.attempt, "what": step.word}
-    return Spell("attempt", state, f"{text} {short(step.error_code, 40)}".strip(), began, max(step.at, began))
+    return Spell("attempt", state, f"{text} {brief(step.error_code, 40)}".strip(), began, max(step.at, began))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,15 @@ class _Scale:
         return tuple((100 * part / TICKS, span(timedelta(seconds=self.seconds * part / TICKS))) for part in parts)
 
 
-def _row(line: Line, *, spells: Sequence[Spell], scale: _Scale) -> Row:
-    kept = [*spells[: MOST_BARS // 2], *spells[-MOST_BARS // 2 :]] if len(spells) > MOST_BARS else spells
+def _row(line: Line, *, spells: Sequence[Spell], scale: _Scale, most: int) -> Row:
+    kept = [*spells[: most // 2], *spells[-most // 2 :]] if len(spells) > most else spells
     bars = tuple(_bar(spell, scale=scale) for spell in kept)
     task_id, op, item = line.key
     label = of_direction(short(line.name, 40), op) + (f" [{item}]" if item >= 0 else "")
     took = span(spells[-1].end - spells[0].start) if spells else "–"
-    return Row(label, line.url, took, bars, spoken=f"{line.word}; " + "; ".join(bar.title for bar in bars))
+    attempts = sum(spell.kind == "attempt" for spell in spells)
+    spoken = _("%(status)s; attempts: %(n)d; %(took)s") % {"status": line.word, "n": attempts, "took": took}
+    return Row(label, line.url, took, bars, spoken)
 
 
 def _bar(spell: Spell, *, scale: _Scale) -> Bar:

@@ -27,12 +27,13 @@ from flows.models import Flow
 from flows.registry_rows import load
 from transactions.models import Transaction
 
-MOST_TASKS = 80
+MOST_TASKS = 60
+MOST_BESIDE_GRAPH = 20
 MOST_RUNS = 5_000
 MOST_ENTRIES = 500
-MOST_LOG = 30
-MOST_OPERATIONS = 30
-MOST_EXCEPTIONS = 20
+MOST_LOG = 20
+MOST_OPERATIONS = 20
+MOST_EXCEPTIONS = 10
 LONGEST_HEAD = 300
 MACHINES = frozenset({"", "system"})
 
@@ -60,15 +61,17 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
     exceptions = _exceptions(txn)
     panel = _panel(txn, runs=runs, definition=definition, query=request.GET)
     rows = task_rows(txn, runs=runs, definition=definition, now=around.now, selected=panel.key if panel else None)
+    graph = _graph(definition, rows=rows, selected=panel.key if panel else None)
+    most = MOST_BESIDE_GRAPH if graph and len(rows) > MOST_BESIDE_GRAPH else MOST_TASKS
     open_ones = sum(record.status == ExceptionStatus.OPEN for record in exceptions)
     approvals = [run for run in runs if run.status == RunStatus.WAITING and run.waits_for == WaitsFor.APPROVAL]
     return {
         "txn": txn,
         "reason": explain(txn, around=around, runs=runs, open_exceptions=open_ones, definition=definition),
-        "tasks": rows[:MOST_TASKS],
-        "tasks_left_out": max(0, len(rows) - MOST_TASKS),
+        "tasks": _telling(rows, most=most),
+        "tasks_left_out": max(0, len(rows) - most),
         "counts": _counts(rows),
-        "graph": _graph(definition, rows=rows, selected=panel.key if panel else None),
+        "graph": graph,
         "timeline": _timeline(txn, rows=rows, entries=entries, definition=definition, now=around.now),
         "panel": panel,
         "operations": [entry for entry in entries if entry.actor not in MACHINES][-MOST_OPERATIONS:],
@@ -181,6 +184,14 @@ def _panel(txn: Transaction, *, runs: Sequence[TaskRun], definition: FlowDefinit
     if found is None and (key := most_telling(runs, definition=definition)):
         return panel_of(txn, key=key, definition=definition, word=unbegun(txn))
     return found
+
+
+def _telling(rows: list[TaskRow], *, most: int) -> list[TaskRow]:
+    """All where they fit; else those that are not well before the others, each in its order."""
+    if len(rows) <= most:
+        return rows
+    well = (RunStatus.SUCCESS, RunStatus.SKIPPED, RunStatus.PENDING)
+    return sorted(rows, key=lambda row: row.status in well)[:most]
 
 
 def _counts(rows: Sequence[TaskRow]) -> list[tuple[str, str, int]]:

@@ -15,6 +15,7 @@ register.filter("text_block", display.text_block)
 register.filter("moment", display.moment)
 register.filter("of_direction", display.of_direction)
 register.filter("short", text.short)
+register.filter("brief", text.brief)
 register.filter("plain", text.plain)
 
 register.filter("since", display.since)
