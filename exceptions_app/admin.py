@@ -150,7 +150,7 @@ class ExceptionRecordAdmin(KeysetAdmin):
             "opts": self.opts,
             "title": gettext("Groups of exceptions"),
             "tabs": [*tabs, ("", gettext("Groups"), True)],
-            "choices": ExceptionStatus.choices,
+            "choices": [tab for tab in ConsoleExceptionFilter.tabs if tab[0] != "all"],
             "status": status,
             "groups": groups(status=status),
             "newest": f"{NEWEST:,}",

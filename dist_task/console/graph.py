@@ -16,7 +16,7 @@ from flows.definition import FlowDefinition
 MOST_NODES, MOST_EDGES = 60, 180
 """Beyond this a drawing is a carpet: the page has the list of the tasks then."""
 STRIP = 20  # pixels that a compensation takes below its task
-NAME_COLUMNS, WORD_COLUMNS = 19, 25
+NAME_COLUMNS, WORD_COLUMNS = 18, 25
 
 
 @dataclass(frozen=True, slots=True)

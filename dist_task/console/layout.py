@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
-SWEEPS = 4
+SWEEPS = 8
 WIDEST = 1_180
 """Pixels that a page has on an ordinary screen."""
 WAY = 26
@@ -96,7 +97,7 @@ def _links(depends_on: Mapping[str, Sequence[str]], *, layer: Mapping[str, int])
     for node, needed in depends_on.items():
         for other in needed:
             cells = [(other, each) for each in range(layer[other], layer[node])] + [(node, layer[node])]
-            for before, after in zip(cells, cells[1:], strict=False):
+            for before, after in pairwise(cells):
                 links.setdefault(before, set()).add(after)
                 links.setdefault(after, set()).add(before)
     return links
@@ -141,13 +142,15 @@ def _positioned(
 def _spread(
     row: list[Cell], *, wanted: Sequence[float], room: Mapping[Cell, float], position: dict[Cell, float]
 ) -> None:
-    """Each cell where it wants to be, with room between any two; then the row as a whole towards that."""
-    found: list[float] = []
-    for number, (cell, want) in enumerate(zip(row, wanted, strict=True)):
-        least = found[-1] + (room[row[number - 1]] + room[cell]) / 2 if found else want
-        found.append(max(want, least))
-    shift = fmean(want - got for want, got in zip(wanted, found, strict=True)) if row else 0.0
-    position.update({cell: at + shift for cell, at in zip(row, found, strict=True)})
+    """Each cell near where it wants to be, with room between any two: the middle of pushing from either side."""
+    apart = [(room[one] + room[other]) / 2 for one, other in pairwise(row)]
+    rightwards, leftwards = list(wanted), list(wanted)
+    for number, least in enumerate(apart, 1):
+        rightwards[number] = max(wanted[number], rightwards[number - 1] + least)
+    for number in range(len(apart) - 1, -1, -1):
+        leftwards[number] = min(wanted[number], leftwards[number + 1] - apart[number])
+    for cell, right, left in zip(row, rightwards, leftwards, strict=True):
+        position[cell] = (right + left) / 2
 
 
 def _drawn(

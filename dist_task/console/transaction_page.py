@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -14,13 +13,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from dist_task.console.curl import read_command, start_command
-from dist_task.console.display import ago, list_url, of_direction, span
+from dist_task.console.display import ago, list_url
 from dist_task.console.graph import Graph, Mark, draw
 from dist_task.console.panel import Key, Panel, address, asked_for, most_telling, panel_of
 from dist_task.console.standing import explain, surroundings
+from dist_task.console.task_rows import TaskRow, counts, task_rows, telling, unbegun
 from dist_task.console.timeline import Line, Step, Timeline, timeline
 from dist_task.models import ExecutionLog, TaskRun
-from dist_task.states import ExceptionStatus, Op, RunStatus, TransactionStatus, WaitsFor
+from dist_task.states import ExceptionStatus, Op, RunStatus, WaitsFor
 from exceptions_app.models import ExceptionRecord
 from flows.definition import FlowDefinition, InvalidDefinition
 from flows.models import Flow
@@ -38,22 +38,6 @@ LONGEST_HEAD = 300
 MACHINES = frozenset({"", "system"})
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRow:
-    """A task of the definition, with its run where there is one."""
-
-    task_id: str
-    name: str
-    type: str
-    depends_on: str
-    status: str
-    word: str
-    run: TaskRun | None
-    took: str
-    url: str
-    is_selected: bool
-
-
 def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
     around = surroundings([txn.owner])
     definition = definition_of(txn.flow)
@@ -68,9 +52,9 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
     return {
         "txn": txn,
         "reason": explain(txn, around=around, runs=runs, open_exceptions=open_ones, definition=definition),
-        "tasks": _telling(rows, most=most),
+        "tasks": telling(rows, most=most),
         "tasks_left_out": max(0, len(rows) - most),
-        "counts": _counts(rows),
+        "counts": counts(rows),
         "graph": graph,
         "timeline": _timeline(txn, rows=rows, entries=entries, definition=definition, now=around.now),
         "panel": panel,
@@ -128,81 +112,12 @@ def _exceptions(txn: Transaction) -> list[ExceptionRecord]:
     return list(rows.order_by("-id")[:MOST_EXCEPTIONS])
 
 
-def task_rows(
-    txn: Transaction,
-    *,
-    runs: Sequence[TaskRun],
-    definition: FlowDefinition | None,
-    now: datetime,
-    selected: Key | None = None,
-) -> list[TaskRow]:
-    """One row per task in the order of the definition, then its compensations and items."""
-    by_task: dict[str, list[TaskRun]] = {}
-    for run in runs:
-        by_task.setdefault(run.task_id, []).append(run)
-    rows: list[TaskRow] = []
-    for spec in definition.tasks.values() if definition else ():
-        about = (spec.id, spec.name, spec.type, ", ".join(spec.depends_on[:10]))
-        found: list[TaskRun | None] = [*by_task.pop(spec.id, [])]
-        rows += [_row(txn, about=about, run=run, now=now, selected=selected) for run in found or [None]]
-    strays = [run for left in by_task.values() for run in left]
-    return rows + [_row(txn, about=(run.task_id, "", "", ""), run=run, now=now, selected=selected) for run in strays]
-
-
-def _row(
-    txn: Transaction,
-    *,
-    about: tuple[str, str, str, str],
-    run: TaskRun | None,
-    now: datetime,
-    selected: Key | None,
-) -> TaskRow:
-    task_id, name, kind, depends_on = about
-    key: Key = (task_id, run.op, run.item) if run else (task_id, Op.ACTION, -1)
-    if run is None:
-        status, word = unbegun(txn)
-        return TaskRow(*about, status, word, None, "–", address(key), key == selected)
-    name = of_direction(name or task_id, run.op)
-    if run.item >= 0:
-        name = f"{name} [{run.item}]"
-    ended_at = now if run.status == RunStatus.RUNNING else run.finished_at  # a run that waits to try again has none
-    took = span(ended_at - run.started_at) if run.started_at and ended_at else "–"
-    word = str(run.get_status_display())
-    return TaskRow(task_id, name, kind, depends_on, run.status, word, run, took, address(key), key == selected)
-
-
-def unbegun(txn: Transaction) -> tuple[str, str]:
-    """Status and word of a task that has no row yet."""
-    stopped = txn.status == TransactionStatus.CANCELLED
-    status = RunStatus.CANCELLED if stopped else RunStatus.PENDING
-    return status.value, str(status.label)
-
-
 def _panel(txn: Transaction, *, runs: Sequence[TaskRun], definition: FlowDefinition | None, query: Any) -> Panel | None:
     asked = asked_for(query)
     found = panel_of(txn, key=asked, definition=definition, word=unbegun(txn)) if asked else None
     if found is None and (key := most_telling(runs, definition=definition)):
         return panel_of(txn, key=key, definition=definition, word=unbegun(txn))
     return found
-
-
-def _telling(rows: list[TaskRow], *, most: int) -> list[TaskRow]:
-    """All where they fit; else those that are not well before the others, each in its order."""
-    if len(rows) <= most:
-        return rows
-    well = (RunStatus.SUCCESS, RunStatus.SKIPPED, RunStatus.PENDING)
-    return sorted(rows, key=lambda row: row.status in well)[:most]
-
-
-def _counts(rows: Sequence[TaskRow]) -> list[tuple[str, str, int]]:
-    """Status, word and number, of the forward tasks."""
-    found: dict[tuple[str, str], int] = {}
-    for row in rows:
-        if row.run is None or row.run.op == Op.ACTION:
-            key = (row.status, row.word)
-            found[key] = found.get(key, 0) + 1
-    order = list(RunStatus.values)
-    return sorted(((*words, count) for words, count in found.items()), key=lambda each: order.index(each[0]))
 
 
 def _graph(definition: FlowDefinition | None, *, rows: Sequence[TaskRow], selected: Key | None) -> Graph | None:
