@@ -33,7 +33,7 @@ MOST_RUNS = 5_000
 MOST_ENTRIES = 500
 MOST_LOG = 20
 MOST_OPERATIONS = 20
-MOST_EXCEPTIONS = 10
+MOST_EXCEPTIONS, MOST_COUNTED = 10, 500
 LONGEST_HEAD = 300
 MACHINES = frozenset({"", "system"})
 
@@ -56,13 +56,16 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
         "tasks_left_out": max(0, len(rows) - most),
         "counts": counts(rows),
         "graph": graph,
+        "has_definition": definition is not None,
         "timeline": _timeline(txn, rows=rows, entries=entries, definition=definition, now=around.now),
         "panel": panel,
         "operations": [entry for entry in entries if entry.actor not in MACHINES][-MOST_OPERATIONS:],
         "log": entries[-MOST_LOG:],
         "log_is_cut": len(entries) > MOST_LOG,
         "log_url": list_url(ExecutionLog, query=f"transaction={txn.pk}"),
-        "exceptions": exceptions if request.user.has_perm("exceptions_app.view_exceptionrecord") else [],
+        "exceptions": exceptions[:MOST_EXCEPTIONS]
+        if request.user.has_perm("exceptions_app.view_exceptionrecord")
+        else [],
         "waits_for_approval": any(not getattr(run, "is_answered", False) for run in approvals),
         "duration": ago(txn.created_at, now=txn.completed_at or around.now),
         "trace_id": trace_id(txn.instance_id),
@@ -107,9 +110,11 @@ def entries_of(txn: Transaction) -> Sequence[ExecutionLog]:
 
 
 def _exceptions(txn: Transaction) -> list[ExceptionRecord]:
+    """The open ones first, otherwise the newest."""
     head = Left("error_message", LONGEST_HEAD, output_field=CharField())
     rows = ExceptionRecord.objects.filter(transaction=txn).defer("error_message").annotate(error_head=head)
-    return list(rows.order_by("-id")[:MOST_EXCEPTIONS])
+    found = list(rows.order_by("-id")[:MOST_COUNTED])
+    return sorted(found, key=lambda record: record.status != ExceptionStatus.OPEN)
 
 
 def _panel(txn: Transaction, *, runs: Sequence[TaskRun], definition: FlowDefinition | None, query: Any) -> Panel | None:

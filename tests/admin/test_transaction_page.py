@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from dist_task.console.graph import MOST_NODES
+from dist_task.console.transaction_page import MOST_TASKS
 from dist_task.engine.operate import cancel_transaction, retry_transaction
 from dist_task.executors.base import TaskCall
 from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
+from flows.registry_rows import _parsed
 from tests.commands import rows
 from transactions.models import Transaction
 
@@ -113,3 +120,37 @@ def test_a_compensation_is_in_the_drawing_and_has_a_panel(root: Client) -> None:
     assert page.context["graph"].nodes[0].undo.state == "failed"
     assert page.context["panel"].key == ("pay", "compensate", -1)
     assert [row.label for row in page.context["timeline"].rows] == ["Pay", "undo: Pay"]
+
+
+def test_runs_are_shown_though_their_definition_is_understood_no_more(root: Client, record: ExceptionRecord) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute('UPDATE flows_flow SET definition = \'{"tasks": [{"id": "pay", "type": "gone"}]}\'')
+    _parsed.cache_clear()
+
+    page = root.get(address(record.transaction))
+
+    assert b"This definition cannot be run by this version" in page.content
+    assert [row.status for row in page.context["tasks"]] == ["failed"]
+    assert page.context["panel"].task_id == "pay"
+    _parsed.cache_clear()
+
+
+def test_a_flow_that_is_too_large_is_a_list(root: Client) -> None:
+    tasks = [{"id": f"t{n}", "type": "noop"} for n in range(MOST_NODES + 1)]
+    flow = register(name="huge", flow_type="t", definition={"tasks": tasks}, create_user="t")
+
+    page = root.get(address(rows.start_one("n", flow=flow)))
+
+    assert page.context["graph"] is None
+    assert b"The flow is too large to be drawn" in page.content
+    assert len(page.context["tasks"]) == MOST_TASKS
+
+
+def test_a_role_that_sees_no_exceptions_sees_none_here(sign_in: Callable[..., Client], record: ExceptionRecord) -> None:
+    client = sign_in()
+    User.objects.get(username="nobody").user_permissions.add(Permission.objects.get(codename="view_transaction"))
+
+    page = client.get(address(record.transaction))
+
+    assert page.context["exceptions"] == []
+    assert "1 exception needs a person." in page.context["reason"].sentence
