@@ -7,9 +7,9 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
-from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.db.models import CharField, Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Left, Now
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -17,10 +17,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.display import ago, badge, json_block, moment, of_direction, row_link, short
+from dist_task.console.dashboard import workers_page
+from dist_task.console.display import ago, badge, json_block, moment, of_direction, row_link, short, text_block
+from dist_task.console.keyset import KeysetAdmin, is_list
+from dist_task.console.log_filter import ConsoleLogFilter
 from dist_task.console.rows import BoundedAdmin, EngineRowAdmin, TabFilter
 from dist_task.console.tokens import tokens_view
 from dist_task.models import ExecutionLog, Worker
+from transactions.models import Transaction
+
+LONGEST_HEAD = 300
 
 
 class LiveTabs(TabFilter):
@@ -40,11 +46,25 @@ class LiveTabs(TabFilter):
 
 @admin.register(Worker, site=site)
 class WorkerAdmin(EngineRowAdmin):
-    list_display = ("id", "state", "cluster", "host", "pid", "lease", "seen", "since")
+    list_display = ("id", "state", "cluster", "host", "pid", "held", "lease", "seen", "since")
+    change_list_template = "admin/worker_list.html"
     list_filter = (LiveTabs,)
     sortable_by = ()
     fields = ("state", "cluster", "host", "pid", "lease", "seen", "since")
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        owned = Transaction.objects.filter(owner=OuterRef("pk")).order_by().values("owner")
+        count = owned.annotate(count=Count("id")).values("count")
+        return super().get_queryset(request).annotate(held_count=Coalesce(Subquery(count), 0))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        extra = workers_page() if self.has_view_permission(request) else {}
+        return super().changelist_view(request, {**extra, **(extra_context or {})})
+
+    @admin.display(description=_("holds"))
+    def held(self, worker: Any) -> int:
+        return worker.held_count
 
     @admin.display(description=_("status"))
     def state(self, worker: Worker) -> str:
@@ -68,29 +88,32 @@ class WorkerAdmin(EngineRowAdmin):
 
 
 @admin.register(ExecutionLog, site=site)
-class ExecutionLogAdmin(EngineRowAdmin):
-    list_display = ("when", "business_id", "task", "event", "attempt", "actor", "text")
+class ExecutionLogAdmin(KeysetAdmin):
+    list_display = ("when", "business_id", "task", "event", "attempt", "by", "text")
     list_display_links = ("when",)
-    list_filter = ("event",)
+    filterset_class = ConsoleLogFilter
     list_select_related = ("transaction",)
-    search_fields = ("transaction__instance_id__startswith",)
-    search_help_text = _("The beginning of an instance id")
     ordering = ("-id",)
     sortable_by = ()
     fields = (
         ("business_id", "task", "op"),
-        ("event", "attempt", "actor"),
+        ("event", "attempt", "by"),
         ("began", "when"),
-        "error_code",
-        "message",
+        "code",
+        "said",
         "asked",
         "answered",
         "details",
     )
-    readonly_fields = ("business_id", "task", "when", "began", "asked", "answered", "details")
+    readonly_fields = ("business_id", "task", "when", "began", "by", "code", "said", "asked", "answered", "details")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("transaction").defer("transaction__params")
+        rows = super().get_queryset(request).select_related("transaction").defer("transaction__params")
+        if not is_list(request):
+            return rows
+        head = Left("message", LONGEST_HEAD, output_field=CharField())
+        heavy = ("transaction__params", "request", "response", "message", "detail")
+        return rows.defer(*heavy).annotate(head=head)
 
     @admin.display(description=_("at"))
     def when(self, entry: ExecutionLog) -> str:
@@ -111,7 +134,19 @@ class ExecutionLogAdmin(EngineRowAdmin):
 
     @admin.display(description=_("message"))
     def text(self, entry: ExecutionLog) -> str:
-        return format_html("<strong>{}</strong> {}", entry.error_code, short(entry.message))
+        return format_html("<strong>{}</strong> {}", short(entry.error_code, 60), short(getattr(entry, "head", "")))
+
+    @admin.display(description=_("message"))
+    def said(self, entry: ExecutionLog) -> str:
+        return text_block(entry.message) if entry.message else "–"
+
+    @admin.display(description=_("error code"))
+    def code(self, entry: ExecutionLog) -> str:
+        return short(entry.error_code, 100) or "–"
+
+    @admin.display(description=_("actor"))
+    def by(self, entry: ExecutionLog) -> str:
+        return short(entry.actor, 150) or "–"
 
     @admin.display(description=_("request"))
     def asked(self, entry: ExecutionLog) -> str:

@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import CharField, QuerySet
+from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
 from dist_task.console.confirm import Operation, RemarkForm, operate
-from dist_task.console.display import ago, badge, list_url, of_direction, row_link, short
-from dist_task.console.rows import EngineRowAdmin, TabFilter
+from dist_task.console.display import badge, list_url, of_direction, short, since
+from dist_task.console.keyset import KeysetAdmin, is_list
+from dist_task.console.panel import task_address
+from dist_task.console.text import plain
 from dist_task.engine import operate as verbs
 from dist_task.models import ExecutionLog
 from dist_task.states import ExceptionStatus, Resolution
+from exceptions_app.console_filters import ConsoleExceptionFilter
+from exceptions_app.groups import NEWEST, groups
 from exceptions_app.models import ExceptionRecord
 from flows.definition import InvalidDefinition
 from flows.models import TaskDefinition
 from flows.registry_rows import load
 
-MOST_ATTEMPTS = 50
-MOST_SIMILAR = 10
-
-
-class StatusTabs(TabFilter):
-    title = _("status")
-    parameter_name = "status"
-    default = ExceptionStatus.OPEN
-    tabs = (
-        ("open", ExceptionStatus.OPEN.label),
-        ("retrying", ExceptionStatus.RETRYING.label),
-        ("handled", ExceptionStatus.HANDLED.label),
-        ("all", _("all")),
-    )
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset if self.value() == "all" else queryset.filter(status=self.value())
+MOST_ATTEMPTS = 10
+MOST_SIMILAR = 5
+LONGEST_HEAD = 300
 
 
 class RetryForm(RemarkForm):
@@ -66,7 +62,7 @@ class HandleForm(RemarkForm):
 
 
 def _error_of(record: Any) -> str:
-    return f"{record.flow}: {record.error_code} {short(record.error_message)}"
+    return f"{record.flow}: {short(record.error_code, 60)} {short(record.error_head)}"
 
 
 def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
@@ -113,13 +109,12 @@ HANDLE = Operation(
 
 
 @admin.register(ExceptionRecord, site=site)
-class ExceptionRecordAdmin(EngineRowAdmin):
-    list_display = ("state", "business_id", "flow_version", "task", "error", "occurrences", "age")
-    list_display_links = ("state",)
-    list_filter = (StatusTabs, "outcome", "op", "opened_at")
+class ExceptionRecordAdmin(KeysetAdmin):
+    list_display = ("business_id", "state", "flow_version", "task", "error", "times", "age")
+    list_display_links = ("business_id",)
+    filterset_class = ConsoleExceptionFilter
+    change_list_template = "admin/exception_list.html"
     list_select_related = ("transaction", "flow")
-    search_fields = ("transaction__instance_id__startswith",)
-    search_help_text = _("The beginning of an instance id")
     ordering = ("-id",)
     sortable_by = ()
     actions = ("retry", "handle")
@@ -132,8 +127,35 @@ class ExceptionRecordAdmin(EngineRowAdmin):
         return request.user.has_perm("exceptions_app.handle_exceptionrecord")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        heavy = ("flow__definition", "flow__task_definitions", "transaction__params")
-        return super().get_queryset(request).select_related("transaction", "flow").defer(*heavy)
+        heavy = ("flow__definition", "flow__task_definitions", "flow__description", "transaction__params")
+        rows = super().get_queryset(request).select_related("transaction", "flow").defer(*heavy)
+        if not is_list(request):
+            return rows
+        head = Left("error_message", LONGEST_HEAD, output_field=CharField())
+        return rows.defer(*heavy, "error_message", "remark").annotate(error_head=head)
+
+    def get_urls(self) -> list[URLPattern]:
+        groups = self.admin_site.admin_view(self.groups_view)
+        return [path("groups/", groups, name="exception_groups"), *super().get_urls()]
+
+    def groups_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        status = request.GET.get("status", "")
+        status = status if status in ExceptionStatus.values else ExceptionStatus.OPEN.value
+        inbox = reverse("admin:exceptions_app_exceptionrecord_changelist")
+        tabs = [(f"{inbox}?status={value}", title, False) for value, title in ConsoleExceptionFilter.tabs]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("Groups of exceptions"),
+            "tabs": [*tabs, ("", gettext("Groups"), True)],
+            "choices": [tab for tab in ConsoleExceptionFilter.tabs if tab[0] != "all"],
+            "status": status,
+            "groups": groups(status=status),
+            "newest": f"{NEWEST:,}",
+        }
+        return TemplateResponse(request, "admin/exception_groups.html", context)
 
     def change_view(
         self,
@@ -154,26 +176,31 @@ class ExceptionRecordAdmin(EngineRowAdmin):
 
     @admin.display(description=_("instance id"))
     def business_id(self, record: Any) -> str:
-        return row_link(record.transaction)
+        return plain(record.transaction.instance_id)
 
     @admin.display(description=_("flow"))
     def flow_version(self, record: Any) -> str:
-        return row_link(record.flow)
+        return short(record.flow, 60)
 
     @admin.display(description=_("task"))
     def task(self, record: Any) -> str:
         return format_html(
-            "{}<br><small>{}</small>", of_direction(short(record.task_name, length=40), record.op), record.task_id
+            "{}<br><small>{}</small>", of_direction(short(record.task_name, 40), record.op), record.task_id
         )
 
     @admin.display(description=_("error"))
     def error(self, record: Any) -> str:
-        return format_html("<strong>{}</strong> {}", record.error_code, short(record.error_message))
+        flag = gettext("outcome unknown") if record.outcome == "unknown" else ""
+        text = '<strong>{}</strong> {} <span class="flag">{}</span>'
+        return format_html(text, short(record.error_code, 60), short(record.error_head, 160), flag)
+
+    @admin.display(description=_("times"))
+    def times(self, record: Any) -> SafeString:
+        return format_html('<span class="figure">{}</span>', record.occurrences)
 
     @admin.display(description=_("age"))
     def age(self, record: Any) -> str:
-        opened = timezone.localtime(record.opened_at)
-        return format_html('<span title="{}">{}</span>', f"{opened:%Y-%m-%d %H:%M:%S}", ago(record.opened_at))
+        return since(record.opened_at)
 
     @admin.action(description=_("Retry…"), permissions=["retry"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -196,9 +223,10 @@ def _page(record: ExceptionRecord) -> dict[str, Any]:
     )
     return {
         "record": record,
-        "log": list(attempts.order_by("-id")[:MOST_ATTEMPTS])[::-1],
+        "task_url": task_address(record.transaction_id, key=(record.task_id, record.op, record.item)),
+        "log": list(attempts.order_by("-id")[:MOST_ATTEMPTS]),
         "similar": list(similar[:MOST_SIMILAR]),
-        "group_url": list_url(ExceptionRecord, query=f"status=all&fingerprint__exact={record.fingerprint}"),
+        "group_url": list_url(ExceptionRecord, query=urlencode({"status": "all", "fingerprint": record.fingerprint})),
         "runbook_url": _runbook_url(record),
     }
 

@@ -82,7 +82,7 @@ class ExceptionRecord(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.wire_task_id}: {self.error_message[:80]}"
+        return self.wire_task_id  # lists show it for each row, and leave the message in the database
 
     @property
     def handled(self) -> bool:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.display import badge, json_block, list_url, moment, short
+from dist_task.console.display import badge, json_block, moment, short
 from dist_task.console.rows import BoundedAdmin, TabFilter
-from flows.definition import InvalidDefinition
 from flows.forms import FlowForm, RegisterFlowForm, TaskDefinitionForm
 from flows.models import Flow, TaskDefinition
-from flows.registry_rows import load
-from transactions.models import Transaction
-
-MOST_TASKS = 300
+from flows.pages import difference_page, flow_page
 
 
 class ShownTabs(TabFilter):
@@ -79,6 +78,14 @@ class FlowAdmin(BoundedAdmin):
         head = (("name", "version", "flow_type"), "id", ("create_user", "created", "updated"))
         return (*head, "description", "is_active", "text", "pinned")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Flow | None = None) -> Any:
+        """The drawing says most of what the definition does, so that comes folded."""
+        fields = list(self.get_fields(request, obj))
+        if obj is None:
+            return [(None, {"fields": fields})]
+        folded = {"fields": fields[-2:], "classes": ("collapse",)}
+        return [(None, {"fields": fields[:-2]}), (_("definition"), folded)]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Flow | None = None) -> Any:
         return () if obj is None else (*self.readonly_fields, "name", "flow_type")
 
@@ -103,8 +110,30 @@ class FlowAdmin(BoundedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         flow = self.get_object(request, object_id) if self.has_view_permission(request) else None
-        extra = _page(flow) if flow else {}
+        extra = flow_page(flow) if flow else {}
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.difference_view)
+        return [path("<str:flow_id>/difference/", view, name="flow_difference"), *super().get_urls()]
+
+    def difference_view(self, request: HttpRequest, flow_id: str) -> HttpResponse:
+        """`?from=ID`: the version to compare with; without it the one before."""
+        flow = get_object_or_404(Flow, pk=flow_id[:16])
+        if not self.has_view_permission(request, flow):
+            raise PermissionDenied
+        versions = Flow.objects.filter(name=flow.name).exclude(pk=flow.pk)
+        if "from" in request.GET:
+            other = get_object_or_404(versions, pk=request.GET["from"][:16])
+        else:
+            other = versions.filter(version__lt=flow.version).order_by("-version").first() or flow
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("From %(before)s to %(after)s") % {"before": other, "after": flow},
+            **difference_page(flow, other=other),
+        }
+        return TemplateResponse(request, "admin/flow_difference.html", context)
 
     @admin.display(description=_("active"))
     def active(self, flow: Flow) -> str:
@@ -150,19 +179,6 @@ class FlowAdmin(BoundedAdmin):
             self.log_change(request, flow, "activated" if is_active else "deactivated")
         text = ngettext("%(n)d flow changed", "%(n)d flows changed", len(changed)) % {"n": len(changed)}
         self.message_user(request, text, messages.SUCCESS if changed else messages.WARNING)
-
-
-def _page(flow: Flow) -> dict[str, Any]:
-    try:
-        tasks = list(load(flow).tasks.values())
-    except InvalidDefinition as error:
-        return {"problems": [str(problem) for problem in error.problems]}
-    return {
-        "tasks": tasks[:MOST_TASKS],
-        "tasks_left_out": max(0, len(tasks) - MOST_TASKS),
-        "transactions_url": list_url(Transaction, query=f"flow__id__exact={flow.pk}"),
-        "versions_url": list_url(Flow, query=urlencode({"shown": "all", "q": flow.name})),
-    }
 
 
 @admin.register(TaskDefinition, site=site)

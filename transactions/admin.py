@@ -7,62 +7,31 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
 from dist_task.console.confirm import Operation, operate
 from dist_task.console.display import ago, badge, moment, row_link
-from dist_task.console.rows import EngineRowAdmin
+from dist_task.console.keyset import KeysetAdmin, is_list
+from dist_task.console.live import needs_person, transaction_etag
+from dist_task.console.text import plain
 from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
 from dist_task.errors import IllegalMove
 from dist_task.models import TaskRun
 from dist_task.roles import roles_of
 from dist_task.states import WaitsFor
-from flows.models import Flow
+from transactions.console_filters import ConsoleTransactionFilter
 from transactions.models import Transaction
+from transactions.progress import add_progress
 from transactions.undoing import undoing_of
 
 MOST_NAMES = 50
-
-
-class FlowNameFilter(admin.SimpleListFilter):
-    title = _("flow")
-    parameter_name = "flow_name"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        names = Flow.objects.visible().order_by("name").values_list("name", flat=True).distinct()
-        return [(name, name) for name in names[:MOST_NAMES]]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        name = self.value()
-        # By ids: the planner then reads the newest of a few flows from their index.
-        return queryset.filter(flow_id__in=list(_ids_of(name))) if name else queryset
-
-
-class MovingFilter(admin.SimpleListFilter):
-    title = _("work")
-    parameter_name = "moving"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, Any]]:
-        return [("due", _("due now")), ("held", _("held by a worker")), ("later", _("due later"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "due":
-                return queryset.filter(owner=None, wake_at__lte=Now())
-            case "held":
-                return queryset.filter(owner__isnull=False)
-            case "later":
-                return queryset.filter(owner=None, wake_at__gt=Now())
-        return queryset
-
-
-def _ids_of(name: str) -> QuerySet[Flow, str]:
-    return Flow.objects.filter(name=name).values_list("id", flat=True)
 
 
 def _state_of(txn: Any) -> str:
@@ -185,12 +154,12 @@ COMPENSATE = Operation(
 
 
 @admin.register(Transaction, site=site)
-class TransactionAdmin(EngineRowAdmin):
-    list_display = ("instance_id", "flow_version", "state", "created", "duration")
-    list_filter = ("status", MovingFilter, FlowNameFilter, "created_at")
+class TransactionAdmin(KeysetAdmin):
+    list_display = ("name", "state", "flow_version", "tasks", "created", "duration")
+    list_display_links = ("name",)
+    filterset_class = ConsoleTransactionFilter
+    change_list_template = "admin/transaction_list.html"
     list_select_related = ("flow",)
-    search_fields = ("instance_id__startswith",)
-    search_help_text = _("The beginning of an instance id")
     ordering = ("-id",)
     sortable_by = ()
     actions = ("retry", "cancel", "compensate", "approve", "reject")
@@ -213,15 +182,35 @@ class TransactionAdmin(EngineRowAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         txn = self.get_object(request, object_id) if self.has_view_permission(request) else None
-        extra = page(txn, user=request.user) if txn else {}
+        extra = page(txn, request=request) if txn else {}
+        if txn:
+            extra["live_etag"] = transaction_etag(extra["live_facts"], needs_person=needs_person(request.user))
         extra["can_retry"] = self.has_retry_permission(request)
         extra["can_cancel"] = self.has_cancel_permission(request)
-        extra["can_decide"] = extra["can_cancel"] and txn is not None and _approvals_of(txn).exists()
+        extra["can_decide"] = extra["can_cancel"] and extra.get("waits_for_approval", False)
         extra["can_compensate"] = self.has_compensate_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("flow").defer("flow__definition", "params")
+        heavy = ("flow__definition", "flow__task_definitions", "flow__description")
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("flow")
+            .defer(*heavy, *(("params",) if is_list(request) else ()))
+        )
+
+    def prepared(self, rows: list[Any]) -> list[Any]:
+        add_progress(rows)
+        return rows
+
+    @admin.display(description=_("instance id"))
+    def name(self, txn: Any) -> str:
+        return plain(txn.instance_id)
+
+    @admin.display(description=_("tasks"))
+    def tasks(self, txn: Any) -> SafeString:
+        return render_to_string("admin/progress.html", {"progress": txn.progress})
 
     @admin.display(description=_("flow"))
     def flow_version(self, txn: Any) -> str:
@@ -229,7 +218,11 @@ class TransactionAdmin(EngineRowAdmin):
 
     @admin.display(description=_("status"))
     def state(self, txn: Any) -> str:
-        return badge(txn.status, word=txn.get_status_display())
+        found = badge(txn.status, word=txn.get_status_display())
+        if txn.compensation == "none":
+            return found
+        undoing = gettext("compensation %(word)s") % {"word": txn.get_compensation_display()}
+        return format_html("{} {}", found, badge(txn.compensation, word=undoing))
 
     @admin.display(description=_("created at"))
     def created(self, txn: Any) -> str:

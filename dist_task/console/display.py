@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 
 from django.db.models import Model
@@ -12,9 +11,24 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
+from dist_task.console.text import LONGEST_JSON_BYTES, fitted, plain, pretty, short
 from dist_task.states import Op
 
-LONGEST_JSON = 20_000
+__all__ = [
+    "ago",
+    "badge",
+    "capped",
+    "json_block",
+    "list_url",
+    "moment",
+    "of_direction",
+    "row_link",
+    "short",
+    "since",
+    "span",
+    "text_block",
+]
+
 SYMBOLS = {
     "pending": "○",
     "running": "▶",
@@ -41,7 +55,7 @@ def badge(state: str, *, word: object) -> SafeString:
 def row_link(row: Model, *, text: object = "") -> SafeString:
     opts = row._meta
     url = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
-    return format_html('<a href="{}">{}</a>', url, text or row)
+    return format_html('<a href="{}">{}</a>', url, plain(text or row))
 
 
 def list_url(model: type[Model], *, query: str = "") -> str:
@@ -49,23 +63,14 @@ def list_url(model: type[Model], *, query: str = "") -> str:
     return f"{url}?{query}" if query else url
 
 
-def short(text: str, *, length: int = 120) -> str:
-    line = " ".join(text[: length * 2].split())
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
-def pretty(value: object) -> str:
-    """JSON as text to read, cut where a page would become too heavy."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    if len(text) <= LONGEST_JSON:
-        return text
-    return text[:LONGEST_JSON] + "\n… " + gettext("cut after %(count)d characters") % {"count": LONGEST_JSON}
-
-
-def json_block(value: object) -> SafeString:
+def json_block(value: object, most_bytes: int = LONGEST_JSON_BYTES) -> SafeString:
     if value is None:
         return SafeString("–")
-    return format_html('<pre class="json" tabindex="0">{}</pre>', pretty(value))
+    return format_html('<pre class="json" tabindex="0">{}</pre>', pretty(value, most_bytes=most_bytes))
+
+
+def text_block(value: str, most_bytes: int = LONGEST_JSON_BYTES) -> SafeString:
+    return format_html('<pre class="error" tabindex="0">{}</pre>', fitted(value, most_bytes=most_bytes))
 
 
 def span(length: timedelta | float | None) -> str:
@@ -90,6 +95,16 @@ def span(length: timedelta | float | None) -> str:
 
 def ago(at: datetime | None, *, now: datetime | None = None) -> str:
     return "–" if at is None else span((now or timezone.now()) - at)
+
+
+def since(at: datetime | None) -> SafeString:
+    """How long ago, with the time in full where the pointer rests."""
+    if at is None:
+        return SafeString("–")
+    text = gettext("%(time)s ago") % {"time": ago(at)}
+    local = timezone.localtime(at)
+    template = '<time datetime="{}" title="{}">{}</time>'
+    return format_html(template, at.isoformat(), f"{local:%Y-%m-%d %H:%M:%S}", text)
 
 
 def moment(at: datetime | None) -> SafeString:

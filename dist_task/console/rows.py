@@ -87,6 +87,14 @@ class EngineRowAdmin(BoundedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Once per request: our pages look at the row before Django does."""
+        known = getattr(request, "_console_row", None)
+        if known is None or known[0] != (self.model, object_id, from_field):
+            known = ((self.model, object_id, from_field), super().get_object(request, object_id, from_field))
+            request._console_row = known  # type: ignore[attr-defined]
+        return known[1]
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self._refuse_forbidden_action(request)
         return super().changelist_view(request, extra_context)

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from exceptions_app.models import ExceptionRecord
+from dist_task.console.audit import audit_view
+from dist_task.console.live import find, live_view, needs_person
 
 ADMIN_MODULES = (
     "dist_task.admin",
@@ -26,7 +28,6 @@ ADMIN_MODULES = (
     "exceptions_app.admin",
     "dist_task.alerts.admin",
 )
-MOST_SHOWN = 999
 View = Callable[..., HttpResponse]
 
 
@@ -53,7 +54,7 @@ GROUPS = (
         _("Alerts"),
         ("alerts.alertrule", "alerts.channel", "alerts.subscription", "alerts.delivery"),
     ),
-    Group("system", _("System"), ("dist_task.worker",)),
+    Group("system", _("System"), ("dist_task.worker", "audit")),
     Group("access", _("Access"), ("auth.user", "auth.group")),
 )
 
@@ -70,7 +71,24 @@ class ConsoleSite(admin.AdminSite):
         # Only our own apps: django-q2's, knox's and axes' tables are no pages for operators.
         for module in ADMIN_MODULES:
             import_module(module)
-        return super().get_urls()
+        own = [
+            path("live/", self.admin_view(live_view), name="live"),
+            path("jump/", self.admin_view(self.jump), name="jump"),
+            path("audit/", self.admin_view(audit_view(self)), name="audit"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def jump(self, request: HttpRequest) -> HttpResponse:
+        """To the transaction that an id names; where none does, to those that begin like it."""
+        text = request.GET.get("id", "").strip()
+        if not request.user.has_perm("transactions.view_transaction"):
+            raise PermissionDenied
+        if found := find(text):
+            task_id, pk = found
+            address = reverse("admin:transactions_transaction_change", args=(pk,))
+            return HttpResponseRedirect(f"{address}?{urlencode({'task': task_id})}#task" if task_id else address)
+        query = urlencode({"instance_id_prefix": text[:64]})
+        return HttpResponseRedirect(f"{reverse('admin:transactions_transaction_changelist')}?{query}")
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return super().admin_view(self._with_pages(view), cacheable)
@@ -101,7 +119,7 @@ class ConsoleSite(admin.AdminSite):
         context = super().each_context(request)
         context["profile"] = settings.PROFILE
         if context["has_permission"]:
-            context["needs_person"] = self._needs_person(request)
+            context["needs_person"] = needs_person(request.user)
         return context
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
@@ -109,6 +127,8 @@ class ConsoleSite(admin.AdminSite):
         if app_label:
             return apps
         pages = {model["model"]._meta.label_lower: model for app in apps for model in app["models"]}
+        if request.user.has_perm("dist_task.view_executionlog"):
+            pages["audit"] = {"name": _("Audit"), "object_name": "Audit", "admin_url": reverse("admin:audit")}
         return [entry for group in GROUPS if (entry := self._entry(group, pages))["models"]]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
@@ -125,12 +145,6 @@ class ConsoleSite(admin.AdminSite):
             "has_module_perms": True,
             "models": models,
         }
-
-    def _needs_person(self, request: HttpRequest) -> str:
-        if not request.user.has_perm("exceptions_app.view_exceptionrecord"):
-            return ""
-        count = ExceptionRecord.objects.needing_a_person().order_by()[: MOST_SHOWN + 1].count()
-        return f"{MOST_SHOWN}+" if count > MOST_SHOWN else str(count or "")
 
 
 def _has_nul(request: HttpRequest) -> bool:

@@ -12,6 +12,14 @@ from dist_task.console.display import span
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """Attempts so far, and the number of the last one that is made by itself."""
+
+    attempts: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What the sentence depends on; the times are the database's."""
 
@@ -25,9 +33,10 @@ class Standing:
     owner_lease_until: datetime | None = None
     running: tuple[str, ...] = ()  # task ids
     waiting: dict[str, str] = field(default_factory=dict)  # task id -> what for, in words
-    to_retry: dict[str, int] = field(default_factory=dict)  # task id -> attempts so far
+    to_retry: dict[str, Retry] = field(default_factory=dict)
     open_exceptions: int = 0
     live_workers: int = 0
+    idle_workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,8 @@ def _scheduled(standing: Standing, *, wake_at: datetime) -> Reason:
     if not standing.live_workers:
         text = _("Due for %(time)s, but nobody works: there is no live worker. Start a cluster.")
         return Reason("nobody", text % {"time": late})
+    if not standing.idle_workers:
+        return _all_busy(late, count=standing.live_workers)
     text = ngettext(
         "Due for %(time)s; it waits for the one live worker.",
         "Due for %(time)s; it waits for one of %(n)d live workers.",
@@ -98,12 +109,29 @@ def _scheduled(standing: Standing, *, wake_at: datetime) -> Reason:
     return Reason("due", text % {"time": late, "n": standing.live_workers})
 
 
+def _all_busy(late: str, *, count: int) -> Reason:
+    text = ngettext(
+        "Due for %(time)s; the one live worker is busy, and its slots may be full.",
+        "Due for %(time)s; all %(n)d live workers are busy, and their slots may be full.",
+        count,
+    )
+    return Reason("due", text % {"time": late, "n": count})
+
+
 def _later(standing: Standing, *, wait: str) -> Reason:
     if standing.waiting and not standing.to_retry:
         text = _("It waits, %(time)s at most: %(tasks)s.")
         return Reason("waiting", text % {"time": wait, "tasks": _named_waits(standing)})
-    tasks = [f"{task_id} ({attempts})" for task_id, attempts in standing.to_retry.items()]
-    if not tasks:
+    if not standing.to_retry:
         return Reason("later", _("Due in %(time)s.") % {"time": wait})
-    text = _("Due in %(time)s, to try again (attempts so far): %(tasks)s.")
-    return Reason("later", text % {"time": wait, "tasks": ", ".join(tasks)})
+    text = _("Due in %(time)s, to try again: %(tasks)s.")
+    tasks = "; ".join(_after(task_id, retry=retry) for task_id, retry in standing.to_retry.items())
+    return Reason("later", text % {"time": wait, "tasks": tasks})
+
+
+def _after(task_id: str, *, retry: Retry) -> str:
+    """A retry that a person asked for may be beyond the last one that is made by itself."""
+    if retry.most <= retry.attempts:
+        return _("%(task)s after attempt %(n)d") % {"task": task_id, "n": retry.attempts}
+    text = _("%(task)s after attempt %(n)d of %(most)d")
+    return text % {"task": task_id, "n": retry.attempts, "most": retry.most}

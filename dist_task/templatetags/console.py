@@ -7,11 +7,45 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from dist_task.console import display
+from dist_task.console import display, text
 
 register = template.Library()
 register.filter("json_block", display.json_block)
+register.filter("text_block", display.text_block)
 register.filter("moment", display.moment)
+register.filter("of_direction", display.of_direction)
+register.filter("short", text.short)
+register.filter("brief", text.brief)
+register.filter("plain", text.plain)
+
+register.filter("since", display.since)
+
+
+@register.filter
+def lookup(values: Any, key: str) -> Any:
+    """Of a query string or a dictionary."""
+    return values.get(key, "")
+
+
+@register.filter
+def fit(value: str, most_bytes: int) -> str:
+    return text.fitted(value, most_bytes=most_bytes)
+
+
+@register.filter
+def cut_line(line: str) -> str:
+    """A line of a definition with its indentation."""
+    return text.fitted(line, most_bytes=1_000)
+
+
+STATE_OF_EVENT = {
+    "succeeded": "success",
+    "failed": "failed",
+    "unknown": "failed",
+    "worker_lost": "failed",
+    "waiting": "waiting",
+    "fenced": "cancelled",
+}
 
 
 @register.filter
@@ -21,9 +55,11 @@ def state(row: Any) -> SafeString:
     return display.badge(row.status, word=word)
 
 
-register.filter("of_direction", display.of_direction)
-
-
 @register.filter
 def state_word(status: str, word: str) -> SafeString:
     return display.badge(status, word=word)
+
+
+@register.filter
+def event_badge(event: str, word: str) -> SafeString:
+    return display.badge(STATE_OF_EVENT.get(event, event), word=word)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import translation
 
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
@@ -19,6 +20,7 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x>"
 @pytest.fixture(autouse=True)
 def _plain_static_files(settings: Any) -> None:
     settings.SECURE_SSL_REDIRECT = False
+    translation.activate("en")  # a test before may have spoken another language in this thread
 
 
 @pytest.fixture

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from dist_task.alerts.models import AlertRule, Channel, Delivery
 from dist_task.console.rows import MOST_COUNTED
+from dist_task.engine.store import counts
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
+from flows.register import register
+from stats.recent import by_hour, durations
 from tests.commands import rows
 from transactions.models import Transaction
 
@@ -81,6 +87,89 @@ def test_counting_stops_at_a_cap(root: Client, flow: Flow) -> None:
     assert paginator.count == 0
 
 
+def turn(root: Client, query: str = "") -> Any:
+    return root.get(reverse("admin:transactions_transaction_changelist") + query).context["cl"]
+
+
+@pytest.mark.parametrize("query", ["?status=pending", "?created_after=2020-01-01T00:00"])
+def test_pages_are_turned_by_key_and_lose_nothing(query: str, root: Client, flow: Flow) -> None:
+    Transaction.objects.bulk_create([Transaction(instance_id=f"m{n:03}", flow=flow) for n in range(120)])
+    wanted = [f"m{n:03}" for n in reversed(range(120))]
+
+    first = turn(root, query)
+    second = turn(root, first.older_link)
+    third = turn(root, second.older_link)
+    back = turn(root, third.newer_link)
+
+    pages = [[txn.instance_id for txn in page.result_list] for page in (first, second, third)]
+    assert pages == [wanted[:50], wanted[50:100], wanted[100:]]
+    assert [txn.instance_id for txn in back.result_list] == pages[1]
+    assert (first.newer_link, third.older_link, first.counted) == ("", "", "120")
+    assert turn(root, third.newest_link).older_link == first.older_link
+
+
+@pytest.mark.parametrize("query", ["?after=x", "?after=999999999999999999", "?before=-1", "?after=" + "9" * 40])
+def test_a_key_that_is_none_opens_the_first_page(query: str, root: Client, flow: Flow) -> None:
+    rows.start_one("n", flow=flow)
+
+    assert [txn.instance_id for txn in turn(root, query).result_list] == ["n"]
+
+
+def test_a_row_says_how_far_its_tasks_are(root: Client) -> None:
+    tasks = [{"id": "pay", "type": "noop"}, {"id": "ship", "type": "noop", "depends_on": ["pay"]}]
+    flow = register(name="two", flow_type="t", definition={"tasks": tasks}, create_user="t")
+    rows.fail_one("bad", flow=flow)
+
+    (txn,) = turn(root).result_list
+
+    assert (txn.progress.ended, txn.progress.total, txn.progress.failed) == (0, 2, 1)
+    assert txn.progress.spoken == "failed: 1"
+
+
+def test_what_failed_alike_is_one_group(root: Client, flow: Flow) -> None:
+    for number in range(3):
+        rows.fail_one(f"order_{number}", flow=flow)
+    rows.fail_one("other", flow=flow, code="OTHER")
+    ExceptionRecord.objects.filter(error_code="TIMEOUT").update(fingerprint="of a timeout")
+
+    page = root.get(reverse("admin:exception_groups"))
+
+    found = page.context["groups"]
+    assert [(group.error_code, group.count) for group in found] == [("TIMEOUT", 3), ("OTHER", 1)]
+    inbox = root.get(reverse("admin:exceptions_app_exceptionrecord_changelist"), {"fingerprint": found[0].fingerprint})
+    assert len(inbox.context["cl"].result_list) == 3
+    assert b"There are none." in root.get(reverse("admin:exception_groups"), {"status": "handled"}).content
+
+
+def test_who_may_see_no_exceptions_sees_no_groups(sign_in: Callable[..., Client]) -> None:
+    assert sign_in().get(reverse("admin:exception_groups")).status_code == 403
+
+
+def test_the_overview_says_what_stands_still_and_why(root: Client, flow: Flow) -> None:
+    txn = rows.start_one("old", flow=flow)
+    long_ago = txn.created_at - timedelta(minutes=5)
+    Transaction.objects.filter(pk=txn.pk).update(created_at=long_ago, wake_at=long_ago)
+
+    page = root.get(reverse("admin:index"))
+
+    ((found, reason, _age),) = page.context["dashboard"]["standing"]
+    assert (found.instance_id, reason.kind) == ("old", "nobody")
+
+
+def test_hours_and_durations_come_from_the_counters_and_the_newest(root: Client, flow: Flow) -> None:
+    rows.succeed_one("good", flow=flow)
+    rows.fail_one("bad", flow=flow)
+
+    hours, found = by_hour(), durations()
+
+    assert (len(hours), hours[-1].succeeded + hours[-2].succeeded, hours[-1].failed + hours[-2].failed) == (24, 1, 1)
+    assert found.median is not None
+    assert found.p95 == found.median
+    with connection.cursor() as cursor:
+        counts.fold(cursor)
+    assert [hour.total for hour in by_hour()] == [hour.total for hour in hours]
+
+
 def test_the_inbox_opens_with_what_needs_a_person(root: Client, flow: Flow) -> None:
     waiting, done = rows.fail_one("waiting_1", flow=flow), rows.fail_one("done_1", flow=flow)
     root.post(
@@ -99,14 +188,25 @@ def test_the_inbox_opens_with_what_needs_a_person(root: Client, flow: Flow) -> N
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("status__exact=failed", {"bad"}),
-        ("status__exact=pending", {"new"}),
-        ("q=ba", {"bad"}),
-        ("q=ad", set()),
+        ("status=failed", {"bad"}),
+        ("status=pending", {"new"}),
+        ("instance_id_prefix=ba", {"bad"}),
+        ("instance_id_prefix=ad", set()),
         ("moving=due", {"new"}),
         ("moving=held", set()),
         ("flow_name=orders", {"bad", "new"}),
         ("flow_name=other", set()),
+        ("created_after=2020-01-01T00:00", {"bad", "new"}),
+        ("created_before=2020-01-01T00:00", set()),
+        ("payload_key=n&payload_value=1", {"bad", "new"}),
+        ("payload_key=n&payload_value=2", set()),
+        ("payload_key=n", {"bad", "new"}),
+        ("payload_key=n.m", set()),
+        ("payload_key=status__x&payload_value=1", set()),
+        ("payload_key=..&payload_value=1", set()),
+        ("compensation=none&status=failed", {"bad"}),
+        ("created_after=nonsense", set()),
+        ("status=nonsense", set()),
     ],
 )
 def test_transactions_are_found(query: str, found: set[str], root: Client, flow: Flow) -> None:
@@ -132,4 +232,4 @@ def test_the_count_that_needs_a_person_is_in_the_navigation(
 ) -> None:
     text = sign_in("viewer").get(reverse("admin:flows_flow_changelist")).content.decode()
 
-    assert '<span class="count" title="need a person">1' in text
+    assert '<span id="needs-person">1</span>' in text

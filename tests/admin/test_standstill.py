@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from dist_task.console.standstill import Standing, why
+from dist_task.console.standstill import Retry, Standing, why
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from tests.commands import rows
@@ -30,10 +30,22 @@ LATER, BEFORE = NOW + timedelta(seconds=40), NOW - timedelta(seconds=90)
         ({"status": "failed", "open_exceptions": 2}, "person", "2 exceptions need a person"),
         ({"status": "failed"}, "final", "no exception is open"),
         ({"status": "running", "wake_at": LATER}, "later", "Due in 40 s"),
-        ({"status": "running", "wake_at": LATER, "to_retry": {"pay": 2}}, "later", "pay (2)"),
+        (
+            {"status": "running", "wake_at": LATER, "to_retry": {"pay": Retry(2, 4)}},
+            "later",
+            "pay after attempt 2 of 4",
+        ),
         ({"status": "pending", "wake_at": BEFORE}, "nobody", "no live worker"),
-        ({"status": "pending", "wake_at": BEFORE, "live_workers": 1}, "due", "1 min 30 s"),
-        ({"status": "pending", "wake_at": NOW, "live_workers": 3}, "due", "3 live workers"),
+        ({"status": "pending", "wake_at": BEFORE, "live_workers": 1, "idle_workers": 1}, "due", "1 min 30 s"),
+        ({"status": "pending", "wake_at": NOW, "live_workers": 3, "idle_workers": 1}, "due", "3 live workers"),
+        ({"status": "pending", "wake_at": BEFORE, "live_workers": 1}, "due", "the one live worker is busy"),
+        ({"status": "pending", "wake_at": BEFORE, "live_workers": 2}, "due", "all 2 live workers are busy"),
+        ({"status": "running", "waiting": {"ok": "an approval by boss"}}, "waiting", "ok for an approval by boss"),
+        (
+            {"status": "running", "waiting": {"ok": "a callback of the service"}, "wake_at": LATER},
+            "waiting",
+            "It waits, 40 s at most: ok for a callback",
+        ),
         ({"status": "running", "open_exceptions": 1}, "person", "1 exception needs a person"),
         ({"status": "running"}, "limbo", "report this"),
         ({"status": "running", "owner": 7, "owner_lease_until": LATER}, "held", "Worker #7 holds it"),
