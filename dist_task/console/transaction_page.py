@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import BooleanField, CharField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Left
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from dist_task.console.curl import read_command, start_command
 from dist_task.console.display import ago, list_url
 from dist_task.console.graph import Graph, Mark, draw
+from dist_task.console.kin import kin_of
 from dist_task.console.panel import Key, Panel, address, asked_for, most_telling, panel_of
 from dist_task.console.standing import explain, surroundings
 from dist_task.console.task_rows import TaskRow, counts, task_rows, telling, unbegun
@@ -51,6 +53,8 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
     approvals = [run for run in runs if run.status == RunStatus.WAITING and run.waits_for == WaitsFor.APPROVAL]
     return {
         "txn": txn,
+        "kin": kin_of(txn, may_have_children=definition is None or definition.has_subflows),
+        "children_url": list_url(Transaction, query=urlencode({"parent": txn.instance_id})),
         "reason": explain(txn, around=around, runs=runs, open_exceptions=open_ones, definition=definition),
         "tasks": telling(rows, most=most),
         "tasks_left_out": max(0, len(rows) - most),

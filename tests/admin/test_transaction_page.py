@@ -154,3 +154,21 @@ def test_a_role_that_sees_no_exceptions_sees_none_here(sign_in: Callable[..., Cl
 
     assert page.context["exceptions"] == []
     assert "1 exception needs a person." in page.context["reason"].sentence
+
+
+def test_parent_and_child_lead_to_each_other(root: Client, flow: Flow) -> None:
+    order = {"id": "order", "type": "subflow", "config": {"flow": flow.name}}
+    contract = register(name="contract", flow_type="t", definition={"tasks": [order]}, create_user="t")
+    parent = rows.start_one("contract-1", flow=contract)
+    for item in range(11):
+        child = rows.start_one(f"contract-1.order.{item}", flow=flow)
+        Transaction.objects.filter(pk=child.pk).update(parent=parent, parent_task_id="order", parent_item=item)
+
+    above = root.get(reverse("admin:transactions_transaction_change", args=(parent.pk,))).content.decode()
+    below = root.get(reverse("admin:transactions_transaction_change", args=(child.pk,))).content.decode()
+
+    assert "contract-1.order.10</a>" in above and "order [10]" in above
+    assert "contract-1.order.0</a>" not in above and "?parent=contract-1" in above
+    assert "contract-1</a>" in below and "Transactions it has started" not in below
+    assert Transaction.objects.filter(parent=parent).count() == 11
+    assert root.get(reverse("admin:transactions_transaction_changelist") + "?parent=contract-1").status_code == 200
