@@ -11,7 +11,7 @@ from dist_task.executors.base import Executor
 from dist_task.problems import MOST_REPORTED, Fault, Problem, child_path
 from flows.definition import FlowDefinition
 from flows.hints import EXAMPLES, example_of
-from flows.tasks import TaskSpec
+from flows.task_spec import TaskSpec
 
 Executors = Mapping[str, Executor]
 

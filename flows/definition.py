@@ -17,24 +17,19 @@ from flows.hints import with_hints
 from flows.params_schema import ParamsSchema
 from flows.reader import Reader
 from flows.source import ROOT, read_object, write_text
-from flows.tasks import (
-    LONGEST_DESCRIPTION,
-    LONGEST_NAME,
+from flows.task_calls import (
     NO_CHECKS,
     NO_EXAMPLES,
     NO_KEYS,
-    SUBFLOW,
     Examples,
     FixedKeys,
     InputChecks,
     Kinds,
     Known,
     Registry,
-    TaskSpec,
-    read_tasks,
-    read_total_timeout,
-    sketch_tasks,
 )
+from flows.task_spec import SUBFLOW, TaskSpec
+from flows.tasks import LONGEST_DESCRIPTION, LONGEST_NAME, read_tasks, read_total_timeout, sketch_tasks
 
 __all__ = ["FlowDefinition", "InvalidDefinition", "Problem", "TaskSpec", "to_text"]
 

@@ -18,7 +18,7 @@ from .fields import parse_fields
 from .models import Flow, TaskDefinition
 from .params_schema import ParamsSchema
 from .registry import RegisteredTask
-from .tasks import SUBFLOW
+from .task_spec import SUBFLOW
 
 Snapshot = dict[str, dict[str, Any]]
 

@@ -1,10 +1,8 @@
 """The tasks of a flow's definition, read and checked; `definition` reads what is around them. Pure."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext_noop as _
@@ -13,15 +11,14 @@ from dist_task.executors.secrets import Place, places
 from dist_task.problems import Meant, Problems, child_path, shown
 from flows import expressions
 from flows.expressions import FLOW_ROOTS, MOST_ITEMS, Expression
-from flows.fields import Field
-from flows.graph import Ancestry
 from flows.hints import report_config
 from flows.reader import Reader
 from flows.registry import RegisteredTask
 from flows.retry import RetryPolicy
-from flows.templates import Scope, Template, from_input_from, read, read_aliases, read_config, report_count
+from flows.task_calls import InputCheck, Known, input_check, read_called
+from flows.task_spec import SUBFLOW, TaskSpec
+from flows.templates import Scope, Template, from_input_from, read, read_aliases, report_count
 
-LONGEST_TASK_NAME = 64
 DEFAULT_TIMEOUT = 30
 LEAST_TIMEOUT, MOST_TIMEOUT = 0.001, 86_400
 MOST_TOTAL_TIMEOUT = 366 * 86_400
@@ -58,67 +55,7 @@ UNDO_ROOTS = CONFIG_ROOTS | {"output"}
 """What templates may begin with. A compensation's `input` is made of what its task was given and gave."""
 UNDO_RETRY = RetryPolicy(strategy="auto", max_attempts=10, interval=10, backoff="exponential", max_interval=600)
 """Of a compensation that says nothing else: longer than most outages, over an hour in all."""
-SUBFLOW = "subflow"
 NO_TASK = _("there is no task %(id)s")
-NO_TEMPLATE = Template({})
-NO_KEYS: Mapping[str, Collection[str]] = MappingProxyType({})
-NO_EXAMPLES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-NO_CHECKS: Mapping[str, Any] = MappingProxyType({})
-# The type that a config gives away, where neither the task nor the registry names one.
-TYPE_OF_KEYS = (
-    ("rpc", ("service", "method")),
-    ("mq", ("topic",)),
-    ("http", ("url",)),
-    ("db", ("operation", "table")),
-    ("http", ("connection", "path")),
-    ("python", ("function",)),
-)
-
-Registry = Mapping[str, RegisteredTask]
-Kinds = Mapping[str, Callable[[Mapping[str, Any]], list[str]]]
-"""Task type to what checks a config of it."""
-InputChecks = Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]]
-"""Task type to what checks an `input` block, beside the config: for those that know what their calls take."""
-InputCheck = Callable[[Mapping[str, Any]], list[str]]
-FixedKeys = Mapping[str, Collection[str]]
-"""Task type to the keys of its config that choose where a call goes: no data of a transaction may stand there."""
-Examples = Mapping[str, Mapping[str, Any]]
-"""Task type to an example of each key of its config."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
-    """A node of a flow."""
-
-    id: str
-    name: str  # the one shown to people
-    task_name: str  # of the registry; "" where the task says none
-    description: str
-    type: str
-    depends_on: tuple[str, ...]
-    config: Mapping[str, Any]
-    retry: RetryPolicy
-    timeout_seconds: float
-    total_seconds: float | None  # of all attempts, pauses and waits together
-    optional: bool
-    inputs: tuple[Field, ...]
-    config_template: Template = NO_TEMPLATE
-    input: Template | None = None  # in place of the transaction's params
-    when: Expression | None = None  # where it gives false the task is skipped
-    foreach: Expression | None = None  # what gives a list, for each item of which the task is run
-    max_parallel: int | None = None  # of its items
-    ancestors: frozenset[str] = frozenset()  # those that its expressions may look at without naming them
-    secret_places: tuple[Place, ...] = ()  # of what it is given: where the definition itself names secrets
-    compensate: "TaskSpec | None" = None  # what undoes it: another task of the same id, which nothing depends on
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The tasks whose outputs its templates and its expressions look at."""
-        needed = self.config_template.needs | (self.input.needs if self.input else frozenset())
-        for expression in (self.when, self.foreach):
-            if expression is not None:
-                needed |= self.ancestors if expression.needs is None else expression.needs
-        return needed
 
 
 class Sketch(NamedTuple):
@@ -127,24 +64,6 @@ class Sketch(NamedTuple):
     id: str
     block: Reader
     depends_on: tuple[str, ...]  # those that exist
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a task may refer to."""
-
-    registry: Registry
-    kinds: Kinds
-    fixed_keys: FixedKeys
-    examples: Examples
-    ids: Collection[str]
-    ancestry: Ancestry
-    aliases: Mapping[str, str]
-    input_checks: InputChecks
-
-    def scope(self, task_id: str, *, roots: Collection[str]) -> Scope:
-        """Of the templates of a task. What undoes it may look at its own output, too."""
-        return Scope(roots, ids=self.ids, ancestors=self.ancestry.of(task_id), aliases=self.aliases)
 
 
 def sketch_tasks(block: Reader) -> list[Sketch]:
@@ -194,7 +113,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     block.refuse_other_keys(known=TASK_KEYS)
     items = ITEM_ROOTS if "foreach" in block.data else frozenset()
     description = block.text("description", longest=LONGEST_DESCRIPTION)
-    called = _read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS | items), known=known)
+    called = read_called(block, scope=known.scope(task_id, roots=CONFIG_ROOTS | items), known=known)
     name = _shown_name(block, description=description, entry=called.entry, task_id=task_id)
     timeout_seconds = _read_timeout(block, default=DEFAULT_TIMEOUT)
     flow_scope = known.scope(task_id, roots=FLOW_ROOTS)
@@ -210,7 +129,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         config=called.config,
         config_template=called.config_template,
         input=_read_input(
-            block, scope=known.scope(task_id, roots=INPUT_ROOTS | items), check=_input_check(called, known=known)
+            block, scope=known.scope(task_id, roots=INPUT_ROOTS | items), check=input_check(called, known=known)
         ),
         when=when,
         foreach=foreach,
@@ -228,43 +147,6 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
     )
     is_undone_by_itself = spec.type == SUBFLOW and spec.compensate is None
     return replace(spec, compensate=_undo_of_subflow(spec)) if is_undone_by_itself else spec
-
-
-class _Called(NamedTuple):
-    """What a task, or its compensation, calls."""
-
-    task_name: str
-    entry: RegisteredTask | None
-    type: str  # "" where it has none that is available here
-    config: dict[str, Any]
-    config_template: Template
-
-
-def _read_called(block: Reader, *, scope: Scope, known: Known, default_type: str = "") -> _Called:
-    task_name = block.text("task_name", longest=LONGEST_TASK_NAME)
-    entry = known.registry.get(task_name) if task_name else None
-    own_config = block.member("config")
-    config = {**entry.config, **own_config} if entry else dict(own_config)
-    kind = _read_type(block, entry=entry, config=config, known=known, default=default_type)
-    path = child_path(block.path, "config")
-    if check := known.kinds.get(kind):
-        examples = known.examples.get(kind, {})
-        report_config(check(config), kind=kind, path=path, problems=block.problems, examples=examples)
-    fixed_keys = known.fixed_keys.get(kind, ())
-    template = read_config(config, path=path, problems=block.problems, scope=scope, fixed_keys=fixed_keys)
-    return _Called(task_name, entry, kind, config, template)
-
-
-def _input_check(called: _Called, *, known: Known) -> InputCheck:
-    """Where the registry has fields of its own, they have the first word, when it begins."""
-    check = known.input_checks.get(called.type)
-    if check is None or (called.entry and called.entry.inputs):
-        return _unchecked
-    return partial(check, called.config)
-
-
-def _unchecked(value: Mapping[str, Any]) -> list[str]:
-    return []
 
 
 def _read_input(block: Reader, *, scope: Scope, check: InputCheck) -> Template | None:
@@ -325,7 +207,7 @@ def _read_compensation(
     undo.refuse_other_keys(known=COMPENSATE_KEYS)
     roots = UNDO_ROOTS | ITEM_ROOTS if "foreach" in block.data else UNDO_ROOTS
     scope = known.scope(task_id, roots=roots)
-    called = _read_called(undo, scope=scope, known=known, default_type=type)
+    called = read_called(undo, scope=scope, known=known, default_type=type)
     return TaskSpec(
         id=task_id,
         name=name,
@@ -335,7 +217,7 @@ def _read_compensation(
         depends_on=(),
         config=called.config,
         config_template=called.config_template,
-        input=_read_input(undo, scope=scope, check=_input_check(called, known=known)),
+        input=_read_input(undo, scope=scope, check=input_check(called, known=known)),
         retry=_read_retry(undo, default=UNDO_RETRY),
         timeout_seconds=_read_timeout(undo, default=timeout_seconds),
         total_seconds=read_total_timeout(undo),
@@ -369,45 +251,6 @@ def _shown_name(block: Reader, *, description: str, entry: RegisteredTask | None
     if not name and entry:
         name = entry.description or entry.name
     return shown(name or task_id, length=LONGEST_NAME)
-
-
-def _read_type(
-    block: Reader, *, entry: RegisteredTask | None, config: Mapping[str, Any], known: Known, default: str = ""
-) -> str:
-    """The type of the task; "" where it has none that is available here."""
-    if "type" in block.data:
-        kind, key = block.data["type"], "type"
-        if not isinstance(kind, str):
-            block.refuse("type", _("must be a string"))
-            return ""
-        if entry and kind != entry.type:
-            message = _("is %(type)s, but the task definition %(task_name)s is of type %(registered)s")
-            named = {"type": shown(kind), "task_name": entry.name, "registered": entry.type}
-            block.refuse("type", message, meant=None, hint=_("leave it out"), **named)
-            return ""
-    else:
-        default = "" if "task_name" in block.data else default
-        kind, key = entry.type if entry else _type_of_config(config) or default, "task_name" if entry else "type"
-    if kind in known.kinds:
-        return kind
-    available = ", ".join(sorted(known.kinds))
-    if kind:
-        message = _("task type '%(type)s' is not available in this version; available: %(available)s")
-        block.refuse(key, message, meant=Meant(kind, known.kinds), type=shown(kind), available=available)
-    elif block.data.get("task_name"):
-        message = _("%(task_name)s is not a registered task definition; without one, a type is required")
-        meant = Meant(block.data["task_name"], known.registry)
-        block.refuse("task_name", message, meant=meant, task_name=block.quoted("task_name"))
-    else:
-        block.refuse("type", _("is required; available: %(available)s"), available=available)
-    return ""
-
-
-def _type_of_config(config: Mapping[str, Any]) -> str:
-    for kind, keys in TYPE_OF_KEYS:
-        if all(key in config for key in keys):
-            return kind
-    return ""
 
 
 def _read_dependencies(block: Reader, *, task_id: str, ids: Mapping[str, int]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from dist_task.payload import dumps
 from dist_task.states import WHOLE, CompensationStatus, Op, RunStatus, TransactionStatus, WaitsFor
 from flows.models import Flow
 from flows.registry_rows import load
-from flows.tasks import SUBFLOW
+from flows.task_spec import SUBFLOW
 from transactions.models import Transaction
 
 from . import operate
