@@ -11,7 +11,8 @@ def test_the_examples_are_listed() -> None:
     done = example()
 
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["order_saga", "money_transfer", "approval"]
+    names = ["order_saga", "money_transfer", "approval", "fan_out"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == names
 
 
 def test_an_unknown_example_is_refused() -> None:
