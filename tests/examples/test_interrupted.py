@@ -35,6 +35,7 @@ def place() -> Iterator[Path]:
         ("money_transfer", "is killed"),
         ("approval", "waits for"),
         ("fan_out", "kill -9"),
+        ("subflow", "/collect"),
     ],
 )
 def test_an_interrupted_example_leaves_nothing_behind(place: Path, name: str, line: str) -> None:
