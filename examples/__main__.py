@@ -10,7 +10,7 @@ from types import FrameType
 from bench.children import StandFailed
 from dist_task.client import ClientError
 
-NAMES = ("order_saga", "money_transfer", "approval")
+NAMES = ("order_saga", "money_transfer", "approval", "fan_out", "subflow")
 
 
 def main(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from dist_task.client import ApiError
@@ -39,3 +40,17 @@ def decide(server: str, *, instance_id: str, task_id: str, verb: str, remark: st
     """`verb`: approve or reject. `token` says who decides."""
     body = {"task_id": task_id, "remark": remark}
     post(f"{server}/api/v1/transactions/{instance_id}/{verb}", body=body, token=token)
+
+
+def transaction(server: str, instance_id: str) -> Any:
+    """As the wire has it, with `items`, `child` and `parent`, which the client passes over."""
+    return get(f"{server}/api/v1/transactions/{instance_id}")
+
+
+def logs(server: str, instance_id: str) -> Iterator[Any]:
+    """All entries, the oldest first."""
+    page, entries = 1, True
+    while entries:
+        entries = get(f"{server}/api/v1/transactions/{instance_id}/logs?page={page}&page_size=200")["list"]
+        yield from entries
+        page += 1

@@ -7,16 +7,12 @@ import os
 import secrets
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class with a lower-case name
-
 from bench.children import REPOSITORY
 from dist_task.barrier import SQL
-from dist_task.embedded.layout import SUPERUSER, Layout
+from examples.postgres import Postgres
 
 NAMES = ("north", "south")
 ACCOUNTS = 40
@@ -42,8 +38,8 @@ TABLES = f"""
 class Banks:
     """`data`: the data folder of the service. The passwords are made first: the service gets them when it starts."""
 
-    def __init__(self, data: Path) -> None:
-        self._layout = Layout(data)
+    def __init__(self, data: Path, *, postgres: Postgres) -> None:
+        self._data, self._postgres = data, postgres
         self._passwords = {name: secrets.token_urlsafe(16) for name in NAMES}
 
     @property
@@ -54,10 +50,10 @@ class Banks:
     def found(self) -> None:
         """Makes the databases and roles, and registers a connection to each."""
         for name in NAMES:
-            self.run("postgres", f"CREATE DATABASE {name}")
-            self.run(name, f"CREATE ROLE tasks_{name} LOGIN PASSWORD '{self._passwords[name]}'")
-            self.run(name, ";".join(SQL["postgresql"]))
-            self.run(name, TABLES % {"role": f"tasks_{name}"})
+            self._postgres.run("postgres", f"CREATE DATABASE {name}")
+            self._postgres.run(name, f"CREATE ROLE tasks_{name} LOGIN PASSWORD '{self._passwords[name]}'")
+            self._postgres.run(name, ";".join(SQL["postgresql"]))
+            self._postgres.run(name, TABLES % {"role": f"tasks_{name}"})
         self._register()
 
     def _register(self) -> None:
@@ -68,13 +64,13 @@ class Banks:
             input=json.dumps(rows),
             text=True,
             check=True,
-            env={**os.environ, "DIST_TASK_DATA": str(self._layout.folder)},
+            env={**os.environ, "DIST_TASK_DATA": str(self._data)},
         )
 
     def _connection(self, name: str) -> dict[str, Any]:
         config = {
             "url": f"postgresql:///{name}",
-            "socket": self._socket_folder,
+            "socket": self._postgres.socket_folder,
             "user": f"tasks_{name}",
             "password": f"${{secrets.{name.upper()}}}",
             "cap": CALLS_AT_ONCE,
@@ -82,27 +78,10 @@ class Banks:
         }
         return {"name": name, "kind": "db", "config": config}
 
-    @property
-    def _socket_folder(self) -> str:
-        state = self._layout.state()
-        return state.socket_folder if state else ""
-
-    def run(self, database: str, sql: str) -> list[tuple[Any, ...]]:
-        """As the owner of everything. Raises psycopg2.Error where the server is away."""
-        with closing(self._connect(database)) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return list(cursor.fetchall()) if cursor.description else []
-
-    def _connect(self, database: str) -> PgConnection:
-        host, password = self._socket_folder, self._layout.password()
-        return psycopg2.connect(host=host, user=SUPERUSER, password=password, dbname=database)
-
     def accounts(self) -> dict[str, int]:
         """The cents of all accounts of both banks."""
-        return {row[0]: row[1] for name in NAMES for row in self.run(name, "SELECT id, cents FROM accounts")}
+        return {row[0]: row[1] for name in NAMES for row in self._postgres.run(name, "SELECT id, cents FROM accounts")}
 
     def incoming(self) -> list[str]:
         """The transfers that both banks know of."""
-        return [row[0] for name in NAMES for row in self.run(name, "SELECT id FROM incoming")]
+        return [row[0] for name in NAMES for row in self._postgres.run(name, "SELECT id FROM incoming")]

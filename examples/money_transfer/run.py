@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from dist_task.client import ApiError, Client, ExceptionRecord, Transaction
 from examples.api import register
+from examples.kills import Kills
+from examples.postgres import Postgres
 from examples.server import running_server, temporary_folder
 
 from . import __doc__ as about
 from .banks import ACCOUNTS, FIRST_CENTS, NAMES, Banks
 from .flow import definition
-from .kills import Kills
 from .transfers import Transfer, complaints, transfers
 
 BATCHES = 20
@@ -36,10 +37,11 @@ def main(arguments: list[str]) -> int:
     dice = random.Random(options.seed)
     print("starting the service and two banks")
     with temporary_folder() as folder:
-        banks = Banks(folder / "var")
+        postgres = Postgres(folder / "var")
+        banks = Banks(folder / "var", postgres=postgres)
         with running_server(folder, environment=banks.environment) as server:
             banks.found()
-            kills = Kills(banks, dice=dice)
+            kills = Kills(postgres, dice=dice, victims=("worker", "PostgreSQL"))
             run = Run(list(transfers(options.transfers, dice=dice)))
             with Client(server.url) as client:
                 make(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .endpoint import Endpoint
+from examples.endpoint import Endpoint
+
 from .orders import Order
 from .shop import ARTICLES, CUSTOMER_CENTS
 

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from .endpoint import Body, Endpoint, Refused
+from examples.endpoint import Body, Endpoint, Refused
 
 CUSTOMER_CENTS = 1_000_000
 ARTICLES = 100

@@ -29,7 +29,14 @@ def place() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("name", "line"), [("order_saga", "order-good"), ("money_transfer", "is killed"), ("approval", "waits for")]
+    ("name", "line"),
+    [
+        ("order_saga", "order-good"),
+        ("money_transfer", "is killed"),
+        ("approval", "waits for"),
+        ("fan_out", "kill -9"),
+        ("subflow", "/collect"),
+    ],
 )
 def test_an_interrupted_example_leaves_nothing_behind(place: Path, name: str, line: str) -> None:
     process = subprocess.Popen(

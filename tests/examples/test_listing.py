@@ -11,7 +11,8 @@ def test_the_examples_are_listed() -> None:
     done = example()
 
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["order_saga", "money_transfer", "approval"]
+    names = ["order_saga", "money_transfer", "approval", "fan_out", "subflow"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == names
 
 
 def test_an_unknown_example_is_refused() -> None:
@@ -21,7 +22,7 @@ def test_an_unknown_example_is_refused() -> None:
     assert "there is no example 'perpetual_motion'" in done.stderr
 
 
-@pytest.mark.parametrize(("name", "what"), [("order_saga", "order"), ("approval", "expense")])
+@pytest.mark.parametrize(("name", "what"), [("order_saga", "order"), ("approval", "expense"), ("subflow", "order")])
 def test_an_unknown_part_of_an_example_is_refused(name: str, what: str) -> None:
     done = example(name, "perpetual")
 

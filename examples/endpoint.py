@@ -30,10 +30,16 @@ class Refused(Exception):
         self.code = code
 
 
+class NotYet(Exception):
+    """It takes longer: nothing is kept, and the same call comes again after a while."""
+
+
 class Endpoint(ThreadingHTTPServer):
     """One service on a free port of loopback. `answers_to_lose`: how many of an order's answers break on their way."""
 
     daemon_threads = True
+    names_callers = False
+    """In what is printed of a call: where several transactions are under way at once."""
 
     def __init__(self, name: str, *, ledger: Path, tables: str, paths: Mapping[str, Work]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -52,12 +58,16 @@ class Endpoint(ThreadingHTTPServer):
         with closing(sqlite3.connect(self.ledger)) as connection:
             return connection.execute(sql).fetchall()
 
-    def carry_out(self, path: str, *, call: Call, body: Body) -> tuple[dict[str, Any], bool]:
-        """The answer, and whether the work was done now."""
+    def carry_out(self, path: str, *, call: Call, body: Body) -> tuple[dict[str, Any], str]:
+        """The answer, and what was done for it."""
         with closing(sqlite3.connect(self.ledger)) as connection, barrier(connection, call) as turn:
             if turn.is_mine:
                 turn.answer = self.paths[path](connection, call.instance_id, body)
-        return turn.answer or {}, turn.is_mine
+        if turn.is_mine:
+            return turn.answer, "done"
+        if turn.answer is None:
+            return {}, "there is nothing to undo"
+        return turn.answer, "was done before: the same answer again"
 
     def loses_answer(self, order: str) -> bool:
         self.answers_to_lose[order] -= 1
@@ -72,11 +82,12 @@ class Handler(BaseHTTPRequestHandler):
         call = call_of(self.headers)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
-            answer, is_new = self.server.carry_out(self.path, call=call, body=body)
+            answer, said = self.server.carry_out(self.path, call=call, body=body)
         except Refused as error:
             self.note(f"refused: {error}")
             return self.send(422, {"code": error.code, "message": str(error)})
-        said = "done" if is_new else "was done before: the same answer again"
+        except NotYet:
+            return self.send(425, {})
         if self.server.loses_answer(call.instance_id):
             self.note(f"{said}, but the answer is lost")
             self.close_connection = True
@@ -94,7 +105,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def note(self, what: str) -> None:
         attempt = self.headers["X-Dist-Task-Attempt"]
-        print(f"    {self.server.name:9}{self.path:10}attempt {attempt}: {what}")
+        who = f"for {call_of(self.headers).instance_id}, " if self.server.names_callers else ""
+        print(f"    {self.server.name:9}{self.path:10}{who}attempt {attempt}: {what}")
 
     def log_message(self, format: str, *args: object) -> None:
         """`note` says more."""
