@@ -29,7 +29,7 @@ BASE = {
 PURE = {
     "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
     r"|alerts/(words|schedule|texts|formats|addresses))",
-    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
+    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|task_calls|task_spec|templates|filling|expressions|evaluation)"
     r"|params_schema|hints|advice",
 }
 MODELS = r"((alerts/)?models|registry_rows|register|connection_rows|secret_rows)"
@@ -44,13 +44,7 @@ def layer_of(module: str) -> int:
         return 0
     if re.fullmatch(PURE.get(app, "-"), name):
         return 1
-    if name in ("models", "alerts/models", "registry_rows", "register", "connection_rows", "secret_rows") or (
-        app,
-        name,
-    ) == (
-        "flows",
-        "shipped",
-    ):
+    if re.fullmatch(MODELS, name):
         return 2
     if app == "dist_task" and re.fullmatch(ENGINE, name):
         return 3
