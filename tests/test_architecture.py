@@ -29,8 +29,8 @@ BASE = {
 PURE = {
     "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
     r"|alerts/(words|schedule|texts|formats|addresses))",
-    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|task_calls|task_spec|templates|filling|expressions|evaluation)"
-    r"|params_schema|hints|advice",
+    "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|task_calls|task_spec|templates|filling"
+    r"|expressions|evaluation|params_schema|hints|advice)",
 }
 MODELS = r"((alerts/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"
