@@ -86,6 +86,10 @@ class Direction:
             step = self.steps[task_id]
             self.progress.fan_out(Fan(task_id, items=items, tries=step.spec.retry.tries, most=step.most))
 
+    def is_plain(self, task_id: str) -> bool:
+        """Whether an attempt of it may begin without a look at conditions, times, items, or what others gave."""
+        return self.op == Op.ACTION and self.ends_at == FOREVER and self.steps[task_id].is_plain
+
     def is_fan(self, key: RunKey) -> bool:
         """Whether the run is that of a task which waits for its items, and calls nothing itself."""
         task_id, item = key
@@ -97,17 +101,18 @@ class Direction:
 
     def seconds_left(self, key: RunKey) -> float:
         """Of the run's total time and of the flow's; may be below 0."""
-        return self.deadline_of(key) - time.monotonic()
+        deadline = self.deadline_of(key)
+        return FOREVER if deadline == FOREVER else deadline - time.monotonic()
 
     def deadline_of(self, key: RunKey) -> float:
-        return min(self.deadlines.get(key, FOREVER), self.ends_at)
+        return min(self.deadlines[key], self.ends_at) if key in self.deadlines else self.ends_at
 
     @property
     def is_out_of_time(self) -> bool:
         return time.monotonic() >= self.ends_at
 
     def ongoing_seconds(self, key: RunKey) -> float:
-        since = self.ongoing_since.get(key)
+        since = self.ongoing_since.get(key) if self.ongoing_since else None
         return 0.0 if since is None else time.monotonic() - since
 
     def saw(self, key: RunKey, *, waits_for: str) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
-from dist_task.executors.apart import Apart
 from dist_task.executors.base import Ongoing, TaskCall
 from dist_task.states import FINAL_RUN, SATISFIED_RUN, WHOLE, Op, RunKey, RunStatus, TransactionStatus, WaitsFor
 from flows.expressions import ExpressionFailed
@@ -24,7 +23,7 @@ from .desk import Attempt, Desk
 from .direction import Direction
 from .ending import UNSTORABLE, Ending, ItemsFailed, ended, of_items, out_of_time, unstorable, waited
 from .fan import MOST_OFFERED
-from .loaded import LoadedFlow, Step
+from .loaded import LoadedFlow
 from .moves import FOREVER, Compensate, Compensated, Elapse, Finish, Move, RunState, Start, Wait
 from .store.batch import Begun, Ended, Write, Written
 from .store.claims import LEAD_SECONDS, Claimed, StoredRun
@@ -246,18 +245,22 @@ class Hand:
 
         For as many only as there are slots: the input and output of thousands need not be here at once.
         """
+        way = self._way
         wanted: set[RunKey] = set()
         reserved: list[RunKey] = []
         ends_at = time.monotonic() + TURN_SECONDS
         for move in moves:
             if not self._is_start(move):
                 continue
-            if self._desk.slots.is_full(self.transaction_id):
-                break
             if not self._take_slot(move.key):
-                self._way.progress.postpone(move.task_id)
+                if self._desk.slots.is_full(self.transaction_id):
+                    break
+                way.progress.postpone(move.task_id)
                 continue
-            if lacking := self._way.inputs.lacking(move.key):
+            if way.is_plain(move.task_id):
+                write.begun.append(self._begin(move))
+                continue
+            if lacking := way.inputs.lacking(move.key):
                 reserved.append(move.key)
                 if not any(ended.task_id == task_id for ended in self._ended for task_id, _item in lacking):
                     wanted |= lacking  # else it is read after it has been written
@@ -294,12 +297,16 @@ class Hand:
 
     def _is_start(self, move: Move) -> TypeGuard[Start]:
         """A run whose last attempt is only now being written as ended starts again with the next write."""
-        return isinstance(move, Start) and all(ended.key != move.key for ended in self._ended)
+        if not isinstance(move, Start):
+            return False
+        return not self._ended or all(ended.key != move.key for ended in self._ended)
 
     def _begin(self, move: Start) -> Begun:
         way, key = self._way, move.key
         if (run := way.progress.run_of(key)) is not None:
             self._due[key] = run.due_at
+        if way.is_plain(move.task_id):
+            return Begun(move.task_id, move.attempt, move.budget, way.inputs.of(key), way.op)
         given = None
         try:
             given = way.inputs.of(key)
@@ -344,13 +351,17 @@ class Hand:
     async def _call(self, begun: Begun) -> None:
         step, key = self._way.steps[begun.task_id], begun.key
         try:
-            await _until(self._due.pop(key, 0.0))
-            apart = self._desk.apart if self._is_suspect(begun) else None
-            if (fault := self._faults.pop(key, None)) is not None:
-                raise fault
+            if key in self._due:
+                await _until(self._due.pop(key))
+            apart = self._desk.apart if self._way.suspects and self._is_suspect(begun) else None
+            if key in self._faults:
+                raise self._faults.pop(key)
             result: Ending = Ongoing(WaitsFor.ITEMS)
             if not self._way.is_fan(key):
-                result = await self._attempt(begun, step=step, apart=apart)
+                call = self._task_call(begun)
+                result = await attempt(step, call, apart=apart)
+                if isinstance(result, Ongoing) and result.waits_for == WaitsFor.CHILD:
+                    result = await self._desk.ask_child(self, call)
         except ExecutionError as error:
             result = error
         except InvalidRequest as error:
@@ -368,13 +379,6 @@ class Hand:
             self._desk.park(self, error=error)
         else:
             self.advance()
-
-    async def _attempt(self, begun: Begun, *, step: Step, apart: Apart | None) -> Ending:
-        call = self._task_call(begun)
-        result = await attempt(step, call, apart=apart)
-        if isinstance(result, Ongoing) and result.waits_for == WaitsFor.CHILD:
-            return await self._desk.ask_child(self, call)
-        return result
 
     def _is_suspect(self, begun: Begun) -> bool:
         """Its last attempt may have killed a worker: this one is made apart from all others.
@@ -403,19 +407,19 @@ class Hand:
 
     def _end(self, run: RunState, *, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
-        way = self._way
+        way, key = self._way, run.key
         if isinstance(result, outcomes.WorkerLost):
-            way.suspects.add(run.key)
-        else:
-            way.suspects.discard(run.key)
+            way.suspects.add(key)
+        elif way.suspects:
+            way.suspects.discard(key)
         row = ended(
             run,
             op=way.op,
             step=way.steps[run.task_id],
             result=result,
             flow_name=self._flow.definition.name,
-            seconds_left=way.seconds_left(run.key),
-            ongoing_seconds=way.ongoing_seconds(run.key),
+            seconds_left=way.seconds_left(key),
+            ongoing_seconds=way.ongoing_seconds(key),
         )
         if took_answer:
             row = row._replace(took_answer=True)
@@ -425,7 +429,7 @@ class Hand:
         if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and way.op == Op.ACTION:
             way.inputs.saw(row.task_id, output=row.output)
         if row.status in FINAL_RUN:
-            way.inputs.forget(row.key)
+            way.inputs.forget(key)
         self._see(row)
 
     def _see(self, row: Ended) -> None:
@@ -438,8 +442,9 @@ class Hand:
             is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
             due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else FOREVER
         way.saw(key, waits_for=row.waits_for)
+        deadline_at = way.deadline_of(key)
         way.progress.see(
-            run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for, deadline_at=way.deadline_of(key))
+            RunState(run.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for, deadline_at, run.item)
         )
 
     def _named(self, begun: Begun) -> Attempt:

@@ -38,6 +38,7 @@ class Step(NamedTuple):
     needs: frozenset[str]  # the tasks whose outputs its templates look at
     constant_config: Mapping[str, Any] | None  # None where it has templates
     config_secrets: Mapping[Any, frozenset[str]]  # the places of its config that name secrets, and which
+    is_plain: bool  # nothing but its parameters has to be known before it begins
     is_fan: bool = False  # it is run for each item of a list
     most: int | None = None  # of its items at once
 
@@ -120,6 +121,7 @@ def _step(spec: TaskSpec) -> Step:
         needs=spec.needs,
         constant_config=template.fill(NO_VALUES) if _is_constant(template) else None,
         config_secrets={place: frozenset(names) for place, names in places(spec.config)},
+        is_plain=not (spec.needs or spec.when or spec.foreach or spec.total_seconds),
         is_fan=spec.foreach is not None,
         most=spec.max_parallel,
     )

@@ -21,8 +21,8 @@ from .moves import (
     Finish,
     Move,
     RunState,
+    Start,
     Wait,
-    first_start,
     next_start,
     wait_over,
 )
@@ -110,7 +110,8 @@ class Progress:
         self._pending.pop(task_id, None)
         self._waiting.pop(task_id, None)
         self._running.discard(task_id)
-        self._open.pop(task_id, None)
+        if self._open:
+            self._open.pop(task_id, None)
         if run.status == RUNNING:
             self._running.add(task_id)
         elif run.status == WAITING:
@@ -146,7 +147,7 @@ class Progress:
             return self._moves_to_cancel()
         tasks = self.graph.tasks
         ready = islice(self._ready, most)
-        starts: list[Move] = [first_start(task_id, tries=tasks[task_id].retry.tries) for task_id in ready]
+        starts: list[Move] = [Start(task_id, 1, tasks[task_id].retry.tries) for task_id in ready]
         if self._pending:
             starts += [next_start(run) for run in self._runs(self._free()) if run.due_at <= now]
         if self._waiting:
