@@ -52,7 +52,7 @@ class Direction:
         if is_undoing:
             done = [_done(run) for run in runs if run.op == Op.ACTION]
             progress = compensate.progress(flow.backwards, undo=compensate.to_undo(flow.definition, done=done), runs=())
-            items = compensate.items_to_undo(done)
+            items = {task: found for task, found in compensate.items_to_undo(done).items() if task in steps}
         else:
             progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
             items = {task_id: range(inputs.count(task_id)) for task_id in flow.fans if inputs.has_begun(task_id)}
