@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
+from dist_task.engine import operate
 from dist_task.engine.store import claims, leases
 from dist_task.engine.store.batch import Begun, Write
 from dist_task.models import TaskRun
+from exceptions_app.models import ExceptionRecord
 from tests.recording import claim, record
 
 from .conftest import begin, finished, make_flow, stored
-from .service import Service
+from .service import Answer, Service
 from .test_compensation import paths, undoable
-from .test_foreach import REFUSED, Start, each
+from .test_foreach import REFUSED, Start, each, runs
 from .test_subflow import exceptions, sub
 from .test_transactions_run import http
-from .worker import WorkerThread
+from .worker import WorkerThread, wait_for
 
 
 def test_items_without_a_compensation_are_passed_over(worker: WorkerThread, service: Service) -> None:
@@ -66,3 +69,45 @@ def test_an_attempt_that_was_not_to_be_made_is_not_made_by_the_next_worker(
     assert finished(instance_id).status == "failed"
     assert (service.calls, exceptions(instance_id)) == ([], [("WORKER_LOST", "open")])
     assert TaskRun.objects.get(transaction__instance_id=instance_id).item == -1
+
+
+def test_an_item_that_is_retried_just_before_its_task_would_fail_is_tried_again(
+    worker: WorkerThread, service: Service
+) -> None:
+    service.answer("/pay/a", REFUSED)
+    service.answer("/pay/b", Answer(seconds=0.3))
+    flow = make_flow(each("pay", service, optional=True), http("then", service, "pay"))
+    submit, retried = worker.drain.submit, []
+
+    def retry() -> None:
+        record = ExceptionRecord.objects.get(item=0)
+        retried.append(operate.retry_exception(record.pk, actor="ada", delay_seconds=0))
+        connections.close_all()
+
+    def submit_after_the_retry(write: Write, *, hand: Any) -> None:
+        if not retried and any(ended.error_code == "ITEMS_FAILED" for ended in write.ended):
+            person = threading.Thread(target=retry)
+            person.start()
+            person.join()
+        submit(write, hand=hand)
+
+    worker.drain.submit = submit_after_the_retry
+    txn = finished(begin(flow, params={"items": ["a", "b"]}))
+
+    assert retried and sorted(paths(service)) == ["/pay/a", "/pay/a", "/pay/b", "/then"]
+    assert runs(txn.instance_id) == {-1: "success", 0: "success", 1: "success"}
+
+
+def test_an_exception_of_the_task_ends_when_its_items_have_theirs(worker: WorkerThread, service: Service) -> None:
+    service.answer("/look", REFUSED)
+    service.answer("/pay", REFUSED)
+    look = http("look", service, optional=True)
+    pay = http("pay", service, "look", foreach="tasks.look.output.status = 200 ? [1] : $error('no')")
+    txn = finished(begin(make_flow(look, pay)))
+
+    operate.retry_transaction(txn.instance_id, actor="ada")
+
+    wait_for(lambda: service.calls_of("/pay"))
+    finished(txn.instance_id)
+    found = ExceptionRecord.objects.filter(task_id="pay").values_list("item", "error_code", "status")
+    assert sorted(found) == [(-1, "EXPRESSION_FAILED", "handled"), (0, "NO_STOCK", "open")]
