@@ -287,21 +287,24 @@ def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
 
 def _schedule(txn: Transaction, *, runs: list[TaskRun], due_at: datetime) -> None:
     """Runs become due with a fresh budget of automatic attempts, and their exceptions say when. With an item goes its
-    task, which has failed for it."""
-    runs = runs + _failed_tasks_of(txn, runs=runs)
-    budgets = {run.pk: run.attempt + _spec(txn, run=run).retry.tries for run in runs}
-    verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due_at)
+    task, which has failed for it: at once, since it is what lets each item begin at its own time."""
+    tasks = _tasks_of_items(txn, runs=runs)
+    known = {run.pk for run in tasks}
+    for due, group in ((due_at, [run for run in runs if run.pk not in known]), (_database_now(), tasks)):
+        budgets = {run.pk: run.attempt + _spec(txn, run=run).retry.tries for run in group}
+        verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due)
+    runs = runs + tasks
     unhandled = ExceptionRecord.objects.unhandled().filter(run__in=runs)
     verbs.mark_retrying(exception_ids=list(unhandled.values_list("pk", flat=True)), retry_next_at=due_at)
 
 
-def _failed_tasks_of(txn: Transaction, *, runs: list[TaskRun]) -> list[TaskRun]:
-    known = {run.pk for run in runs}
+def _tasks_of_items(txn: Transaction, *, runs: list[TaskRun]) -> list[TaskRun]:
+    """The runs of tasks that do not wait for their items any more, or not yet, where some of these are to go on."""
     of_items = {(run.task_id, run.op) for run in runs if run.item != WHOLE}
     if not of_items:
         return []
-    failed = TaskRun.objects.filter(transaction=txn, item=WHOLE, status=RunStatus.FAILED)
-    return [run for run in failed if run.pk not in known and (run.task_id, run.op) in of_items]
+    asleep = TaskRun.objects.filter(transaction=txn, item=WHOLE, status__in=(RunStatus.FAILED, RunStatus.PENDING))
+    return [run for run in asleep.defer("input", "output") if (run.task_id, run.op) in of_items]
 
 
 def _reopen(txn: Transaction, *, due_at: datetime) -> None:

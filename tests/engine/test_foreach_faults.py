@@ -111,3 +111,20 @@ def test_an_exception_of_the_task_ends_when_its_items_have_theirs(worker: Worker
     finished(txn.instance_id)
     found = ExceptionRecord.objects.filter(task_id="pay").values_list("item", "error_code", "status")
     assert sorted(found) == [(-1, "EXPRESSION_FAILED", "handled"), (0, "NO_STOCK", "open")]
+
+
+def test_an_item_is_retried_now_though_another_one_is_to_be_retried_later(
+    worker: WorkerThread, service: Service
+) -> None:
+    service.answer("/pay/a", REFUSED)
+    service.answer("/pay/b", REFUSED)
+    txn = finished(begin(make_flow(each("pay", service)), params={"items": ["a", "b"]}))
+    later, now = ExceptionRecord.objects.order_by("item")
+    operate.retry_exception(later.pk, actor="ada", delay_seconds=3600)
+
+    operate.retry_exception(now.pk, actor="ada", delay_seconds=0)
+
+    wait_for(lambda: len(service.calls_of("/pay/b")) == 2)
+    assert len(service.calls_of("/pay/a")) == 1
+    operate.retry_exception(later.pk, actor="ada", delay_seconds=0)
+    assert finished(txn.instance_id).status == "success"
