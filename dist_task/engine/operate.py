@@ -29,7 +29,7 @@ from dist_task.states import (
     sources,
 )
 from exceptions_app.models import ExceptionRecord
-from flows.definition import TaskSpec
+from flows.definition import FlowDefinition, TaskSpec
 from flows.registry_rows import load
 from flows.retry import RetryPolicy
 from transactions.models import Transaction
@@ -49,7 +49,7 @@ def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tran
         message = _("only a failed transaction can be retried; %(id)s is %(status)s")
         raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
     _refuse_undone(txn)
-    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED))
+    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED).defer("input", "output"))
     now = _database_now()
     _schedule(txn, runs=runs, due_at=now)
     _log(
@@ -57,7 +57,7 @@ def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tran
         event=LogEvent.RETRIED,
         actor=actor,
         remark=remark,
-        detail={"tasks": [run.task_id for run in runs]},
+        detail={"tasks": sorted({run.task_id for run in runs})},
     )
     _reopen(txn, due_at=now)
     return _committed(txn)
@@ -97,10 +97,11 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
         message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
         words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
         raise IllegalMove(message % {"id": instance_id, **words})
-    failed = list(TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED))
+    undoing = TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED)
+    failed = list(undoing.defer("input", "output"))
     now = _database_now()
     _schedule(txn, runs=failed, due_at=now)
-    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": [run.task_id for run in failed]}
+    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": sorted({run.task_id for run in failed})}
     _log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
     _undo(txn, due_at=now)
     return _committed(txn)
@@ -288,10 +289,11 @@ def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
 def _schedule(txn: Transaction, *, runs: list[TaskRun], due_at: datetime) -> None:
     """Runs become due with a fresh budget of automatic attempts, and their exceptions say when. With an item goes its
     task, which has failed for it: at once, since it is what lets each item begin at its own time."""
+    definition = load(txn.flow)
     tasks = _tasks_of_items(txn, runs=runs)
     known = {run.pk for run in tasks}
     for due, group in ((due_at, [run for run in runs if run.pk not in known]), (_database_now(), tasks)):
-        budgets = {run.pk: run.attempt + _spec(txn, run=run).retry.tries for run in group}
+        budgets = {run.pk: run.attempt + _spec_in(definition, run=run).retry.tries for run in group}
         verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due)
     runs = runs + tasks
     unhandled = ExceptionRecord.objects.unhandled().filter(run__in=runs)
@@ -328,7 +330,11 @@ def _refuse_undone(txn: Transaction) -> None:
 
 def _spec(txn: Transaction, *, run: TaskRun) -> TaskSpec:
     """Of the task, or of its compensation."""
-    spec = load(txn.flow).tasks[run.task_id]
+    return _spec_in(load(txn.flow), run=run)
+
+
+def _spec_in(definition: FlowDefinition, *, run: TaskRun) -> TaskSpec:
+    spec = definition.tasks[run.task_id]
     return spec.compensate or spec if run.op == Op.COMPENSATE else spec
 
 

@@ -61,16 +61,18 @@ def waiting_approvals(transaction: Transaction) -> QuerySet[TaskRun]:
 
 def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: datetime) -> int:
     """Failed or waiting-for-retry runs become due at `due_at`; `budgets`: run to its last automatic attempt."""
-    runs = TaskRun.objects.filter(pk__in=run_ids).filter(
-        Q(status__in=sources(RUN_MOVES, to=RunStatus.PENDING), finished_at__isnull=False) | Q(status=RunStatus.PENDING)
-    )
-    changed = 0
-    for run in runs:
-        run.status, run.due_at, run.finished_at = RunStatus.PENDING, due_at, None
-        run.attempt_budget, run.deadline_at = budgets[run.pk], None
-        run.save(update_fields=["status", "due_at", "finished_at", "attempt_budget", "deadline_at"])
-        changed += 1
-    return changed
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE dist_task_taskrun r
+            SET status = 'pending', due_at = %s, finished_at = NULL, attempt_budget = wanted.budget, deadline_at = NULL
+            FROM unnest(%s::bigint[], %s::int[]) AS wanted(id, budget)
+            WHERE r.id = wanted.id
+              AND (r.status = 'pending' OR (r.status = ANY(%s) AND r.finished_at IS NOT NULL))
+            """,
+            (due_at, run_ids, [budgets[run_id] for run_id in run_ids], list(sources(RUN_MOVES, to=RunStatus.PENDING))),
+        )
+        return int(cursor.rowcount)
 
 
 def give_up_run(*, run_id: int) -> None:
