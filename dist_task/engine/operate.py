@@ -77,7 +77,7 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
     verbs.ask_descendants_to_cancel(txn, actor=actor, message=_("with the transaction that started it"))
-    if verbs.is_under_way(txn) or txn.owes_parent:  # a worker tells the parent
+    if not was_failed and (verbs.is_under_way(txn) or txn.owes_parent):  # a worker tells the parent
         verbs.ask_to_cancel(txn)
     else:
         with connection.cursor() as cursor:

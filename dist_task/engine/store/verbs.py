@@ -167,29 +167,36 @@ def ask_to_cancel(transaction: Transaction) -> None:
 
 
 def ask_descendants_to_cancel(transaction: Transaction, *, actor: str, message: str) -> None:
-    """All that a transaction has started, and what that has started, as far as it has not ended: each has its entry in
-    the log. Locked in the order of ids, as everybody does."""
+    """All that a transaction has started, and what that has started, as far as it has not ended and is not being undone.
+    Each has its entry in the log. Locked in the order of ids, as everybody does.
+
+    Until nobody is left: while one was waited for, it may have started another, which no look before that shows.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH RECURSIVE below AS (
-                SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
-                UNION
-                SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
-            ), open AS MATERIALIZED (
-                SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
-                WHERE t.completed_at IS NULL AND NOT t.cancelling ORDER BY t.id FOR NO KEY UPDATE OF t
-            ), asked AS (
-                UPDATE transactions_transaction t
-                SET cancelling = true, revision = revision + 1,
-                    wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
-                FROM open WHERE t.id = open.id RETURNING t.id
-            )
-            INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
-            SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
-            """,
-            {"id": transaction.pk, "actor": actor, "message": message},
-        )
+        while True:
+            cursor.execute(_ASK_BELOW, {"id": transaction.pk, "actor": actor, "message": message})
+            if not cursor.rowcount:
+                return
+
+
+_ASK_BELOW = """
+    WITH RECURSIVE below AS (
+        SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
+        UNION
+        SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+    ), open AS MATERIALIZED (
+        SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
+        WHERE t.completed_at IS NULL AND NOT t.cancelling AND t.compensation = 'none'
+        ORDER BY t.id FOR NO KEY UPDATE OF t
+    ), asked AS (
+        UPDATE transactions_transaction t
+        SET cancelling = true, revision = revision + 1,
+            wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
+        FROM open WHERE t.id = open.id RETURNING t.id
+    )
+    INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
+    SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
+"""
 
 
 def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:
