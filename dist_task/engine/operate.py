@@ -44,6 +44,12 @@ SUCCESS, FAILURE, HEARTBEAT = CALLBACK_RESULTS = ("success", "failure", "heartbe
 @transaction.atomic
 def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
     """All failed task runs of a failed transaction are tried again now, with the input they had."""
+    _reach_from_above(instance_id)
+    return retry_again(instance_id, actor=actor, remark=remark)
+
+
+def retry_again(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """The same for the transaction above, whose row is locked and which is at it itself."""
     txn = _locked(instance_id)
     if txn.status != TransactionStatus.FAILED:
         message = _("only a failed transaction can be retried; %(id)s is %(status)s")
@@ -187,7 +193,18 @@ def retry_exception(
     remark: str = "",
 ) -> ExceptionRecord:
     """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now)."""
+    above = ExceptionRecord.objects.filter(pk=exception_id, op=Op.ACTION).values_list("transaction__instance_id")
+    for (instance_id,) in above:
+        _reach_from_above(instance_id)
     record, txn = _locked_exception(exception_id)
+    _retry(record, txn=txn, actor=actor, delay_seconds=delay_seconds, force=force, remark=remark)
+    record.refresh_from_db()
+    return record
+
+
+def _retry(
+    record: ExceptionRecord, *, txn: Transaction, actor: str, delay_seconds: float | None, force: bool, remark: str
+) -> None:
     run = record.run
     policy = _spec(txn, run=run).retry
     _check_retry(record, txn=txn, run=run, policy=policy, force=force)
@@ -202,8 +219,6 @@ def retry_exception(
     else:
         verbs.wake(txn, due_at=due_at)
     _committed(txn)
-    record.refresh_from_db()
-    return record
 
 
 def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
@@ -212,7 +227,7 @@ def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
     if record is None:
         return
     try:
-        retry_exception(record.pk, actor="system", delay_seconds=0.0, force=True, remark=remark)
+        _retry(record, txn=txn, actor="system", delay_seconds=0.0, force=True, remark=remark)
     except IllegalMove as error:
         _log(txn, event=LogEvent.ANSWERED, actor="system", remark=str(error), detail={}, run=run)
 
@@ -326,6 +341,13 @@ def _refuse_undone(txn: Transaction) -> None:
     if txn.compensation != CompensationStatus.NONE:
         message = _("compensation of %(id)s has begun: its tasks can no longer be run or given up")
         raise IllegalMove(message % {"id": txn.instance_id})
+
+
+def _reach_from_above(instance_id: str) -> None:
+    """Before the row of the transaction itself is locked: those above come first, as everywhere."""
+    if (over := verbs.reach_from_above(instance_id)) is not None:
+        message = _("%(id)s has started it, and is cancelled or undone: nothing of it can be retried any more")
+        raise IllegalMove(message % {"id": over})
 
 
 def _spec(txn: Transaction, *, run: TaskRun) -> TaskSpec:

@@ -167,8 +167,8 @@ def ask_to_cancel(transaction: Transaction) -> None:
 
 
 def ask_descendants_to_cancel(transaction: Transaction, *, actor: str, message: str) -> None:
-    """All that a transaction has started, and what that has started, as far as it has not ended and is not being undone.
-    Each has its entry in the log. Locked in the order of ids, as everybody does.
+    """All that a transaction has started, and what that has started, as far as it has not ended. One that is being
+    undone is left to that. Each has its entry in the log. Locked in the order of ids, as everybody does.
 
     Until nobody is left: while one was waited for, it may have started another, which no look before that shows.
     """
@@ -197,6 +197,40 @@ _ASK_BELOW = """
     INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
     SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
 """
+
+
+def reach_from_above(instance_id: str) -> str | None:
+    """For a transaction that is to go on by itself: those above it, if it belongs to their forward work, are locked.
+    Their failed runs that wait for its repair may have been executed from now on, so that undoing them reaches it.
+
+    Returns the instance id of one that is undone or cancelled, for which nothing may be done any more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ABOVE, {"id": instance_id})
+        above = cursor.fetchall()
+        if above:
+            cursor.execute(_MARK_ABOVE, {"id": instance_id})
+    return next((row[1] for row in above if row[0]), None)
+
+
+_ABOVE = """
+    WITH RECURSIVE above AS (
+        SELECT parent_id, parent_task_id, parent_item FROM transactions_transaction
+        WHERE instance_id = %(id)s AND parent_op = 'action'
+        UNION ALL
+        SELECT t.parent_id, t.parent_task_id, t.parent_item FROM transactions_transaction t JOIN above
+        ON t.id = above.parent_id WHERE t.parent_op = 'action'
+    )
+"""
+_LOCK_ABOVE = f"""{_ABOVE}
+    SELECT t.compensation <> 'none' OR t.cancelling OR t.status = 'cancelled', t.instance_id
+    FROM transactions_transaction t JOIN above ON t.id = above.parent_id ORDER BY t.id FOR NO KEY UPDATE OF t
+"""  # noqa: S608  # parts of ours
+_MARK_ABOVE = f"""{_ABOVE}
+    UPDATE dist_task_taskrun r SET maybe_executed = true FROM above
+    WHERE r.transaction_id = above.parent_id AND r.task_id = above.parent_task_id AND r.op = 'action'
+      AND r.item = above.parent_item AND r.status = 'failed'
+"""  # noqa: S608  # parts of ours
 
 
 def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:
