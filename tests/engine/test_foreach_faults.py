@@ -128,3 +128,16 @@ def test_an_item_is_retried_now_though_another_one_is_to_be_retried_later(
     assert len(service.calls_of("/pay/a")) == 1
     operate.retry_exception(later.pk, actor="ada", delay_seconds=0)
     assert finished(txn.instance_id).status == "success"
+
+
+def test_outputs_are_weighed_as_they_are_and_not_as_they_are_stored(
+    worker: WorkerThread, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compressed, a text of one letter is next to nothing; in the memory of a worker it is not."""
+    monkeypatch.setattr(claims, "MOST_GATHERED_BYTES", 50_000)
+    service.answer("/pay/a", Answer(body={"text": "x" * 60_000}))
+    then = http("then", service, "pay", input={"all": "${tasks.pay.output}"})
+
+    txn = finished(begin(make_flow(each("pay", service), then), params={"items": ["a"]}))
+
+    assert (txn.status, exceptions(txn.instance_id)) == ("failed", [("INVALID_INPUT", "open")])
