@@ -141,3 +141,17 @@ def test_outputs_are_weighed_as_they_are_and_not_as_they_are_stored(
     txn = finished(begin(make_flow(each("pay", service), then), params={"items": ["a"]}))
 
     assert (txn.status, exceptions(txn.instance_id)) == ("failed", [("INVALID_INPUT", "open")])
+
+
+def test_handling_the_exception_of_a_task_leaves_the_retry_of_an_item(worker: WorkerThread, service: Service) -> None:
+    service.answer("/pay", REFUSED, Answer(seconds=0.5))
+    flow = make_flow(http("pay", service, foreach="[1, 2, 3]", max_parallel=1), timeout=0.4)
+    txn = finished(begin(flow))
+    whole, item = ExceptionRecord.objects.filter(transaction=txn, item__lte=0).order_by("item")
+    assert (whole.error_code, item.error_code) == ("FLOW_TIMEOUT", "NO_STOCK")
+    operate.retry_exception(item.pk, actor="ada", delay_seconds=0.3)
+
+    operate.handle_exception(whole.pk, actor="bob")
+
+    wait_for(lambda: len(service.calls) >= 3)
+    finished(txn.instance_id)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext as _
 
@@ -20,6 +20,7 @@ from dist_task.states import (
     ELSEWHERE,
     EXCEPTION_MOVES,
     RUN_MOVES,
+    WHOLE,
     CompensationStatus,
     ExceptionStatus,
     RunStatus,
@@ -76,10 +77,16 @@ def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: dateti
 
 
 def give_up_run(*, run_id: int) -> None:
-    """No more attempts by itself: a pending one is failed, one in flight is not repeated."""
+    """No more attempts by itself: a pending one is failed, one in flight is not repeated.
+
+    A task one of whose items is to be tried again goes on for that one.
+    """
     under_way = (RunStatus.RUNNING, RunStatus.WAITING)
     TaskRun.objects.filter(pk=run_id, status__in=under_way).update(attempt_budget=F("attempt"))
-    TaskRun.objects.filter(pk=run_id, status=RunStatus.PENDING).update(
+    items = TaskRun.objects.filter(transaction_id=OuterRef("transaction_id"), task_id=OuterRef("task_id"))
+    its_items = items.filter(op=OuterRef("op"), item__gte=0, status=RunStatus.PENDING)
+    goes_on = Q(item=WHOLE) & Exists(its_items)
+    TaskRun.objects.filter(pk=run_id, status=RunStatus.PENDING).exclude(goes_on).update(
         status=RunStatus.FAILED, due_at=None, finished_at=Now(), attempt_budget=F("attempt")
     )
 
