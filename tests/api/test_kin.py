@@ -112,6 +112,18 @@ def test_a_subflow_that_cannot_run_is_refused_when_it_is_posted(api: Api, config
     assert words in str(answer.body), answer.body
 
 
+def test_secrets_are_refused_in_the_parameters_of_a_transaction(api: Api) -> None:
+    """They would be stored there as they are named, and handed on so to the services that its tasks call."""
+    name = make_flow({"id": "a", "type": "noop"}).name
+    task = {"id": "a", "type": "subflow", "config": {"flow": name}, "input": {"key": "${secrets.KEY}"}}
+    body = {"name": "sub", "flow_type": "t", "definition": {"tasks": [task]}, "create_user": "ada"}
+
+    answer = api.post("/api/v1/flows", body)
+
+    assert answer.status == 400
+    assert "no secret may be in them" in str(answer.body), answer.body
+
+
 def test_a_subflow_that_is_registered_is_accepted(api: Api) -> None:
     register(name="ship", flow_type="t", definition={"tasks": []}, create_user="ada")
     definition = {"tasks": [{"id": "a", "type": "subflow", "config": {"flow": "ship"}}]}
