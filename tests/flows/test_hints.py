@@ -60,7 +60,6 @@ def test_a_misspelt_word_is_met_with_the_one_that_was_meant(second: Any, path: s
         (task("reserve"), "give each task an id of its own"),
         (task(zebra=1), "known are: compensate, config, depends_on"),
         (task(**{"depends_on" * 10: 1}), "known are: compensate, config, depends_on"),
-        (task(foreach="params.items"), "leave it out"),
         (task(name="a\nb"), "remove the character"),
         (task(config={"n": 2**63}), "write it as a string"),
         ([], 'for example "tasks": [{"id": "pay"'),
