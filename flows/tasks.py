@@ -140,7 +140,7 @@ def _read_task(sketch: Sketch, *, known: Known) -> TaskSpec:
         total_seconds=read_total_timeout(block),
         optional=block.flag("optional", default=False),
         inputs=called.entry.inputs if called.entry else (),
-        secret_places=_secret_places(block, entry=called.entry),
+        secret_places=_secret_places(block, entry=called.entry, type=called.type),
         compensate=_read_compensation(
             block, task_id=task_id, name=name, type=called.type, timeout_seconds=timeout_seconds, known=known
         ),
@@ -181,10 +181,13 @@ def _read_max_parallel(block: Reader) -> int | None:
     return block.whole("max_parallel", least=1, most=MOST_ITEMS, default=MOST_ITEMS)
 
 
-def _secret_places(block: Reader, *, entry: RegisteredTask | None) -> tuple[Place, ...]:
+def _secret_places(block: Reader, *, entry: RegisteredTask | None, type: str) -> tuple[Place, ...]:
     """Of its own input, and of the defaults of input fields; what comes from elsewhere names no secret."""
     defaults = {each.name: each.default for each in entry.inputs} if entry else {}
-    return places({**defaults, **block.member("input")} if "input" in block.data else defaults)
+    found = places({**defaults, **block.member("input")} if "input" in block.data else defaults)
+    if found and type == SUBFLOW:
+        block.refuse("input", _("becomes the parameters of a transaction, which are stored: no secret may be in them"))
+    return found
 
 
 def _read_timeout(block: Reader, *, default: float) -> float:
@@ -224,7 +227,7 @@ def _read_compensation(
         optional=False,
         inputs=(),
         # without an input of its own it gets what its task was given
-        secret_places=_secret_places(undo if "input" in undo.data else block, entry=None),
+        secret_places=_secret_places(undo if "input" in undo.data else block, entry=None, type=called.type),
     )
 
 

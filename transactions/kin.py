@@ -60,7 +60,9 @@ def _items(ids: Collection[int]) -> dict[int, dict[str, dict[str, int]]]:
         found.setdefault(transaction_id, {})[task_id] = counts
     stand = forth.filter(item__gt=WHOLE).values_list("transaction_id", "task_id", "status").annotate(Count("id"))
     for transaction_id, task_id, status, count in stand.order_by():
-        of_task = found[transaction_id][task_id]
+        of_task = found.get(transaction_id, {}).get(task_id)
+        if of_task is None:
+            continue  # it has begun since the first question
         of_task[status] += count
         of_task["pending"] -= count
     return found

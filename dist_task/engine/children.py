@@ -64,7 +64,7 @@ def ask(call: TaskCall, *, transaction_id: int, worker_id: int) -> Result | Ongo
         return _undo(child)
     if child is None:
         return _begin(call, parent=parent)
-    return _go_on(child)
+    return _go_on(child, is_answered=_is_answered(call, parent=parent))
 
 
 @transaction.atomic
@@ -126,11 +126,11 @@ def _begin(call: TaskCall, *, parent: Transaction) -> Ongoing:
     return Ongoing(WaitsFor.CHILD, response={"instance_id": instance_id, "flow_id": flow.pk})
 
 
-def _go_on(child: Transaction) -> Result | Ongoing:
-    """Asked for again: what it owes from before comes first; one that failed is tried again."""
-    is_new_wish = not child.owes_parent
+def _go_on(child: Transaction, *, is_answered: bool) -> Result | Ongoing:
+    """Asked for again: what it owes or has answered from before comes first; one that failed is tried again."""
+    is_new_wish = not child.owes_parent and not is_answered
     if is_new_wish and child.status == TransactionStatus.FAILED and child.compensation == NONE:
-        operate.retry_transaction(child.instance_id, actor=ACTOR, remark=_("its parent was retried"))
+        operate.retry_again(child.instance_id, actor=ACTOR, remark=_("its parent was retried"))
         return Ongoing(WaitsFor.CHILD, response={"instance_id": child.instance_id})
     if not _has_ended(child):
         return Ongoing(WaitsFor.CHILD, response={"instance_id": child.instance_id})
@@ -255,6 +255,12 @@ def _child_of(parent: Transaction, *, call: TaskCall, op: str) -> Transaction | 
     """The one that this run has started, or the forward run, with its row locked."""
     children = Transaction.objects.select_for_update(no_key=True).filter(parent=parent, parent_op=op)
     return children.filter(parent_task_id=call.task_id, parent_item=call.item).first()
+
+
+def _is_answered(call: TaskCall, *, parent: Transaction) -> bool:
+    """An answer is kept for this attempt: a worker died after it had asked, or the transaction ended before it did."""
+    runs = TaskRun.objects.filter(transaction=parent, task_id=call.task_id, op=call.op, item=call.item)
+    return runs.filter(answer__isnull=False).exists()
 
 
 def _asking_run(child: Transaction, *, parent: Transaction) -> TaskRun | None:

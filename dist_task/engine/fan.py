@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dist_task.states import FINAL_RUN, RunStatus
 
@@ -37,7 +38,8 @@ class Fan:
     _running: int = 0
     _waiting: int = 0
     _due: list[tuple[float, int]] = field(default_factory=list)  # a heap; what is not so any more is passed over
-    _ripe: dict[int, None] = field(default_factory=dict)  # whose time has come
+    _ripe: dict[int, None] = field(default_factory=dict)  # whose next attempt may begin
+    _over: dict[int, None] = field(default_factory=dict)  # whose wait is over
 
     @classmethod
     def of(
@@ -63,6 +65,7 @@ class Fan:
         self._count(run.status, by=1)
         self.runs[run.item] = run
         self._ripe.pop(run.item, None)
+        self._over.pop(run.item, None)
         if run.status in (PENDING, WAITING) and run.due_at < FOREVER:
             heapq.heappush(self._due, (run.due_at, run.item))
 
@@ -71,17 +74,11 @@ class Fan:
         while self._due and self._due[0][0] <= now:
             due_at, item = heapq.heappop(self._due)
             if self._is_due(item, at=due_at):
-                self._ripe[item] = None
-        moves: list[Start | Elapse] = []
+                (self._over if self.runs[item].status == WAITING else self._ripe)[item] = None
         room = self._room
-        for item in self._ripe:
-            run = self.runs[item]
-            if run.status == WAITING:
-                moves.append(wait_over(run, now=now))
-            elif len(moves) < room:
-                moves.append(next_start(run))
-        moves += self._fresh(room - len(moves))
-        return moves
+        moves = [wait_over(self.runs[item], now=now) for item in self._over]
+        starts = [next_start(self.runs[item]) for item in islice(self._ripe, max(room, 0))]
+        return [*moves, *starts, *self._fresh(room - len(starts))]
 
     @property
     def next_due_at(self) -> float:

@@ -157,14 +157,16 @@ class Hand:
         """
         begun = Begun(run.task_id, run.attempt, run.budget, run.input, op=run.op, item=run.item)
         is_ours = run.begun_by == self._desk.worker_id and not self._desk.was_given_up(self._named(begun))
-        if is_ours or self._is_harmless(run.key):
+        if is_ours or self._is_harmless(run):
             self._unmade.append(begun)
         elif (state := self._way.progress.run_of(run.key)) is not None:
             self._end(state, result=outcomes.WorkerLost())
 
-    def _is_harmless(self, key: RunKey) -> bool:
-        """An attempt that calls nobody may be made again as if it had not begun."""
-        return self._way.is_fan(key) or self._way.steps[key[0]].is_harmless
+    def _is_harmless(self, run: StoredRun) -> bool:
+        """An attempt that calls nobody may be made again as if it had not begun; without an input it was not to be
+        made (see `_begin`), and why is not known any more."""
+        calls_nobody = self._way.is_fan(run.key) or self._way.steps[run.task_id].is_harmless
+        return calls_nobody and run.input is not None
 
     def _open(self) -> None:
         """The claim has written the start marks of the flow's first tasks."""
@@ -308,17 +310,24 @@ class Hand:
         if way.is_plain(move.task_id):
             return Begun(move.task_id, move.attempt, move.budget, way.inputs.of(key), way.op)
         given = None
+        if way.is_out_of_time:
+            self._faults[key] = out_of_time()
+        elif key not in self._faults:
+            given = self._given(key)
+        seconds = way.total_seconds(key)
+        return Begun(move.task_id, move.attempt, move.budget, given, way.op, move.item, total_seconds=seconds)
+
+    def _given(self, key: RunKey) -> Any:
+        """The input of an attempt; None for one that is not to be made, where a worker dies before it said so."""
+        way = self._way
         try:
             given = way.inputs.of(key)
         except ExpressionFailed as error:
             self._faults[key] = _fault(error)
-        else:
-            if way.is_fan(key) and way.op == Op.ACTION:
-                way.fan_out(move.task_id, items=range(way.inputs.count(move.task_id)))
-        if way.is_out_of_time:
-            self._faults[key] = out_of_time()
-        seconds = way.total_seconds(key)
-        return Begun(move.task_id, move.attempt, move.budget, given, way.op, move.item, total_seconds=seconds)
+            return None
+        if way.is_fan(key) and way.op == Op.ACTION:
+            way.fan_out(key[0], items=range(way.inputs.count(key[0])))
+        return given
 
     def _go_on(self, write: Write) -> None:
         for begun in write.begun:

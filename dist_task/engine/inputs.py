@@ -9,7 +9,7 @@ from dist_task.errors import InvalidRequest
 from dist_task.executors.secrets import places
 from dist_task.payload import dumps, loads_untrusted
 from dist_task.states import WHOLE, Op, RunKey
-from flows.expressions import as_condition, as_items
+from flows.expressions import ExpressionFailed, as_condition, as_items
 from flows.fields import convert, task_parameters
 from flows.filling import Values
 
@@ -129,7 +129,7 @@ class Inputs:
 
     def _listed(self, step: Step) -> list[Any]:
         assert step.spec.foreach is not None  # noqa: S101  # the caller looked
-        return as_items(step.spec.foreach.evaluate(self._values((step.spec.id, WHOLE))))
+        return as_items(step.spec.foreach.evaluate(self._looked_at(step.spec.id)))
 
     def _item_parameters(self, step: Step, *, item: int) -> dict[str, Any]:
         """A task that says no `input` is given its item: an object as it is, anything else under a name."""
@@ -152,7 +152,14 @@ class Inputs:
     def is_wanted(self, task_id: str) -> bool:
         """Whether the task's condition says that it is to run. Raises ExpressionFailed where it has no result."""
         when = self._steps[task_id].spec.when
-        return when is None or as_condition(when.evaluate(self._values((task_id, WHOLE))))
+        return when is None or as_condition(when.evaluate(self._looked_at(task_id)))
+
+    def _looked_at(self, task_id: str) -> Values:
+        """By the expressions of a task. Raises ExpressionFailed where that cannot be: they have no result then."""
+        try:
+            return self._values((task_id, WHOLE))
+        except InvalidRequest as error:
+            raise ExpressionFailed(str(error)) from error
 
     def config(self, key: RunKey, *, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """With its templates filled; raises InvalidRequest where one finds nothing."""

@@ -29,7 +29,7 @@ from dist_task.states import (
     sources,
 )
 from exceptions_app.models import ExceptionRecord
-from flows.definition import TaskSpec
+from flows.definition import FlowDefinition, TaskSpec
 from flows.registry_rows import load
 from flows.retry import RetryPolicy
 from transactions.models import Transaction
@@ -44,12 +44,18 @@ SUCCESS, FAILURE, HEARTBEAT = CALLBACK_RESULTS = ("success", "failure", "heartbe
 @transaction.atomic
 def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
     """All failed task runs of a failed transaction are tried again now, with the input they had."""
+    _reach_from_above(instance_id)
+    return retry_again(instance_id, actor=actor, remark=remark)
+
+
+def retry_again(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """The same for the transaction above, whose row is locked and which is at it itself."""
     txn = _locked(instance_id)
     if txn.status != TransactionStatus.FAILED:
         message = _("only a failed transaction can be retried; %(id)s is %(status)s")
         raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
     _refuse_undone(txn)
-    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED))
+    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED).defer("input", "output"))
     now = _database_now()
     _schedule(txn, runs=runs, due_at=now)
     _log(
@@ -57,7 +63,7 @@ def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tran
         event=LogEvent.RETRIED,
         actor=actor,
         remark=remark,
-        detail={"tasks": [run.task_id for run in runs]},
+        detail={"tasks": sorted({run.task_id for run in runs})},
     )
     _reopen(txn, due_at=now)
     return _committed(txn)
@@ -77,7 +83,7 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
     verbs.ask_descendants_to_cancel(txn, actor=actor, message=_("with the transaction that started it"))
-    if verbs.is_under_way(txn) or txn.owes_parent:  # a worker tells the parent
+    if not was_failed and (verbs.is_under_way(txn) or txn.owes_parent):  # a worker tells the parent
         verbs.ask_to_cancel(txn)
     else:
         with connection.cursor() as cursor:
@@ -97,10 +103,11 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
         message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
         words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
         raise IllegalMove(message % {"id": instance_id, **words})
-    failed = list(TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED))
+    undoing = TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED)
+    failed = list(undoing.defer("input", "output"))
     now = _database_now()
     _schedule(txn, runs=failed, due_at=now)
-    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": [run.task_id for run in failed]}
+    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": sorted({run.task_id for run in failed})}
     _log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
     _undo(txn, due_at=now)
     return _committed(txn)
@@ -186,7 +193,18 @@ def retry_exception(
     remark: str = "",
 ) -> ExceptionRecord:
     """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now)."""
+    above = ExceptionRecord.objects.filter(pk=exception_id, op=Op.ACTION).values_list("transaction__instance_id")
+    for (instance_id,) in above:
+        _reach_from_above(instance_id)
     record, txn = _locked_exception(exception_id)
+    _retry(record, txn=txn, actor=actor, delay_seconds=delay_seconds, force=force, remark=remark)
+    record.refresh_from_db()
+    return record
+
+
+def _retry(
+    record: ExceptionRecord, *, txn: Transaction, actor: str, delay_seconds: float | None, force: bool, remark: str
+) -> None:
     run = record.run
     policy = _spec(txn, run=run).retry
     _check_retry(record, txn=txn, run=run, policy=policy, force=force)
@@ -201,8 +219,6 @@ def retry_exception(
     else:
         verbs.wake(txn, due_at=due_at)
     _committed(txn)
-    record.refresh_from_db()
-    return record
 
 
 def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
@@ -211,7 +227,7 @@ def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
     if record is None:
         return
     try:
-        retry_exception(record.pk, actor="system", delay_seconds=0.0, force=True, remark=remark)
+        _retry(record, txn=txn, actor="system", delay_seconds=0.0, force=True, remark=remark)
     except IllegalMove as error:
         _log(txn, event=LogEvent.ANSWERED, actor="system", remark=str(error), detail={}, run=run)
 
@@ -287,21 +303,25 @@ def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
 
 def _schedule(txn: Transaction, *, runs: list[TaskRun], due_at: datetime) -> None:
     """Runs become due with a fresh budget of automatic attempts, and their exceptions say when. With an item goes its
-    task, which has failed for it."""
-    runs = runs + _failed_tasks_of(txn, runs=runs)
-    budgets = {run.pk: run.attempt + _spec(txn, run=run).retry.tries for run in runs}
-    verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due_at)
+    task, which has failed for it: at once, since it is what lets each item begin at its own time."""
+    definition = load(txn.flow)
+    tasks = _tasks_of_items(txn, runs=runs)
+    known = {run.pk for run in tasks}
+    for due, group in ((due_at, [run for run in runs if run.pk not in known]), (_database_now(), tasks)):
+        budgets = {run.pk: run.attempt + _spec_in(definition, run=run).retry.tries for run in group}
+        verbs.schedule_runs(run_ids=list(budgets), budgets=budgets, due_at=due)
+    runs = runs + tasks
     unhandled = ExceptionRecord.objects.unhandled().filter(run__in=runs)
     verbs.mark_retrying(exception_ids=list(unhandled.values_list("pk", flat=True)), retry_next_at=due_at)
 
 
-def _failed_tasks_of(txn: Transaction, *, runs: list[TaskRun]) -> list[TaskRun]:
-    known = {run.pk for run in runs}
+def _tasks_of_items(txn: Transaction, *, runs: list[TaskRun]) -> list[TaskRun]:
+    """The runs of tasks that do not wait for their items any more, or not yet, where some of these are to go on."""
     of_items = {(run.task_id, run.op) for run in runs if run.item != WHOLE}
     if not of_items:
         return []
-    failed = TaskRun.objects.filter(transaction=txn, item=WHOLE, status=RunStatus.FAILED)
-    return [run for run in failed if run.pk not in known and (run.task_id, run.op) in of_items]
+    asleep = TaskRun.objects.filter(transaction=txn, item=WHOLE, status__in=(RunStatus.FAILED, RunStatus.PENDING))
+    return [run for run in asleep.defer("input", "output") if (run.task_id, run.op) in of_items]
 
 
 def _reopen(txn: Transaction, *, due_at: datetime) -> None:
@@ -323,9 +343,20 @@ def _refuse_undone(txn: Transaction) -> None:
         raise IllegalMove(message % {"id": txn.instance_id})
 
 
+def _reach_from_above(instance_id: str) -> None:
+    """Before the row of the transaction itself is locked: those above come first, as everywhere."""
+    if (over := verbs.reach_from_above(instance_id)) is not None:
+        message = _("%(id)s has started it, and is cancelled or undone: nothing of it can be retried any more")
+        raise IllegalMove(message % {"id": over})
+
+
 def _spec(txn: Transaction, *, run: TaskRun) -> TaskSpec:
     """Of the task, or of its compensation."""
-    spec = load(txn.flow).tasks[run.task_id]
+    return _spec_in(load(txn.flow), run=run)
+
+
+def _spec_in(definition: FlowDefinition, *, run: TaskRun) -> TaskSpec:
+    spec = definition.tasks[run.task_id]
     return spec.compensate or spec if run.op == Op.COMPENSATE else spec
 
 

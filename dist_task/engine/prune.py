@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from dist_task.alerts.models import Delivery, DeliveryLog
@@ -21,12 +22,14 @@ BATCH = 1_000
 def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: bool = False) -> int:
     """Removes finished transactions completed before `before`, oldest first, at most `limit`; returns how many.
 
-    One with an exception that nobody has handled yet stays, and one that is being undone.
+    One with an exception that nobody has handled yet stays, and one that is being undone. What another transaction has
+    started stays as long as that one: without it that one would start it again, or take it for undone. And that one
+    stays until what it has started has ended.
     """
     if not set(statuses) <= FINAL_TRANSACTION:
         raise InvalidRequest(_("only finished transactions can be pruned"))
     if dry_run:
-        return _prunable(before=before, statuses=statuses)[:limit].count()
+        return min(_count(before=before, statuses=statuses), limit)
     removed = 0
     while removed < limit:
         count = _prune_batch(before=before, statuses=statuses, size=min(BATCH, limit - removed))
@@ -36,21 +39,39 @@ def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: b
     return removed
 
 
-def _prunable(*, before: datetime, statuses: Collection[str]):  # type: ignore[no-untyped-def]  # a QuerySet of values
+def _old(*, before: datetime, statuses: Collection[str]) -> QuerySet[Transaction]:
     unhandled = ExceptionRecord.objects.exclude(status=ExceptionStatus.HANDLED).values("transaction_id")
+    at_it = Q(completed_at=None) | Q(compensation=CompensationStatus.RUNNING) | Q(owes_parent=True)
+    children_at_it = Transaction.objects.filter(at_it, parent_id=OuterRef("pk"))
     return (
         Transaction.objects.filter(status__in=statuses, completed_at__lt=before, owner=None)
         .exclude(pk__in=unhandled)
         .exclude(compensation=CompensationStatus.RUNNING)
+        .exclude(Exists(children_at_it))
         .order_by("pk")
-        .values_list("pk", flat=True)
     )
+
+
+def _prunable(*, before: datetime, statuses: Collection[str]) -> QuerySet[Transaction]:
+    """Those that nobody has started who is still there."""
+    parents = Transaction.objects.filter(pk=OuterRef("parent_id"))
+    return _old(before=before, statuses=statuses).filter(Q(parent=None) | ~Exists(parents))
+
+
+def _count(*, before: datetime, statuses: Collection[str]) -> int:
+    """With those that have no parent any more once it is removed, and so on."""
+    level, total = _prunable(before=before, statuses=statuses), 0
+    while found := level.count():
+        total += found
+        level = _old(before=before, statuses=statuses).filter(parent__in=level.order_by().values("pk"))
+    return total
 
 
 @transaction.atomic
 def _prune_batch(*, before: datetime, statuses: Collection[str], size: int) -> int:
-    """Children first by hand: the cascade would read every row of them into memory."""
-    ids = list(_prunable(before=before, statuses=statuses).select_for_update(skip_locked=True)[:size])
+    """What refers to them first, by hand: the cascade would read every row of them into memory."""
+    old = _prunable(before=before, statuses=statuses).select_for_update(skip_locked=True)
+    ids = list(old.values_list("pk", flat=True)[:size])
     for model in (ExceptionRecord, ExecutionLog, TaskRun):
         rows = model.objects.filter(transaction_id__in=ids)
         rows._raw_delete(rows.db)

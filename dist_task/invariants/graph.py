@@ -9,12 +9,13 @@ from typing import Any
 from dist_task.states import Op
 from flows.definition import FlowDefinition, TaskSpec
 from flows.registry_rows import parse_stored
+from flows.tasks import SUBFLOW
 
 GRAPH = """
     WITH task AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(tasks)s::jsonb) AS task(
             flow_id text, task_id text, op text, optional boolean, strategy text, tries int, pause float8,
-            has_items boolean)
+            has_items boolean, undoes_child boolean)
     ), edge AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(edges)s::jsonb) AS edge(flow_id text, task_id text, needs text)
     ), known AS MATERIALIZED (
@@ -73,6 +74,7 @@ def _task(spec: TaskSpec, *, flow_id: str, op: str) -> dict[str, Any]:
         "strategy": policy.strategy,
         "tries": policy.tries,
         "has_items": spec.foreach is not None,
+        "undoes_child": op == Op.COMPENSATE and spec.type == SUBFLOW and not spec.config,
         "pause": min(policy.interval, policy.max_interval) if is_steady else 0,
     }
 

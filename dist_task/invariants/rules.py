@@ -23,6 +23,9 @@ RETRIED = """l.transaction_id = r.transaction_id AND l.event = 'retried' AND (l.
       AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
 ITEM_OF_RUN = """dist_task_taskrun i WHERE i.transaction_id = r.transaction_id AND i.task_id = r.task_id
     AND i.op = r.op AND i.item >= 0"""
+CHILD_OF_RUN = """transactions_transaction c JOIN dist_task_taskrun r ON r.transaction_id = c.parent_id
+    AND r.task_id = c.parent_task_id AND r.item = c.parent_item"""
+WILL_TELL = "(c.completed_at IS NULL OR c.compensation = 'running' OR c.owes_parent)"
 OF_TASK = "d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.op = r.op"
 
 
@@ -190,6 +193,44 @@ RULES = (
     ),
     Rule(
         10,
+        name="items_of_the_list",
+        sentence="An item is one of the list with which its task began.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            JOIN dist_task_taskrun whole ON whole.transaction_id = r.transaction_id AND whole.task_id = r.task_id
+             AND whole.op = 'action' AND whole.item = -1
+            WHERE r.item >= COALESCE(jsonb_array_length(whole.input -> 'items'), 0) AND r.item >= 0""",
+    ),
+    Rule(
+        10,
+        name="items_end_first",
+        sentence="A task with items has ended, or is to begin again, only while none of them is under way.",
+        sql=f"""SELECT {NAME} || ' ' || r.status || ', its task ' || whole.status AS example FROM {RUNS}
+            JOIN dist_task_taskrun whole ON whole.transaction_id = r.transaction_id AND whole.task_id = r.task_id
+             AND whole.op = r.op AND whole.item = -1
+            WHERE r.item >= 0 AND (r.status IN ('running', 'waiting') AND whole.status <> 'waiting'
+                OR r.status = 'pending' AND whole.finished_at IS NOT NULL)""",
+    ),
+    Rule(
+        10,
+        name="child_of_a_run",
+        sentence="What a transaction has started belongs to a task run of it, and no two to the same one.",
+        sql="""SELECT c.instance_id AS example FROM transactions_transaction c
+            JOIN transactions_transaction p ON p.id = c.parent_id
+            WHERE NOT EXISTS (SELECT FROM dist_task_taskrun r WHERE r.transaction_id = p.id
+                AND r.task_id = c.parent_task_id AND r.op = c.parent_op AND r.item = c.parent_item)
+            UNION ALL
+            SELECT min(instance_id) FROM transactions_transaction WHERE parent_id IS NOT NULL
+            GROUP BY parent_id, parent_task_id, parent_op, parent_item HAVING count(*) > 1""",
+    ),
+    Rule(
+        10,
+        name="child_succeeded",
+        sentence="A subflow that succeeded has a transaction that did.",
+        sql=f"""SELECT c.instance_id AS example FROM {CHILD_OF_RUN} AND r.op = c.parent_op
+            WHERE r.status = 'success' AND c.status <> 'success'""",
+    ),
+    Rule(
+        10,
         name="failed_has_a_failure",
         sentence="A failed transaction has a failed task that is not optional.",
         sql=f"""SELECT t.instance_id AS example FROM transactions_transaction t
@@ -291,6 +332,19 @@ RULES = (
               AND b.status IS DISTINCT FROM 'success' AND NOT (d.has_items AND r.item = -1)""",
     ),
     Rule(
+        15,
+        name="child_is_undone",
+        sentence="Where compensation is done, what a subflow has started and undoes itself is undone, too.",
+        sql="""SELECT c.instance_id AS example FROM transactions_transaction c
+            JOIN transactions_transaction t ON t.id = c.parent_id
+            JOIN task d ON d.flow_id = t.flow_id AND d.task_id = c.parent_task_id AND d.op = 'compensate'
+             AND d.undoes_child
+            WHERE t.compensation = 'done' AND c.parent_op = 'action' AND (c.completed_at IS NULL
+                OR (c.compensation <> 'done' AND EXISTS (SELECT FROM dist_task_taskrun r
+                    WHERE r.transaction_id = c.id AND r.op = 'action'
+                      AND (r.status = 'success' OR r.maybe_executed))))""",
+    ),
+    Rule(
         16,
         name="reverse_order",
         sentence="A task is undone after what depends on it directly.",
@@ -317,13 +371,40 @@ RULES = (
     Rule(
         18,
         name="no_limbo",
-        sentence="A transaction with something left to do has an owner that exists, a due time, or waits.",
+        sentence="A transaction with something left to do has an owner that exists, a due time, or waits for somebody.",
         sql="""SELECT t.instance_id AS example FROM transactions_transaction t
             LEFT JOIN dist_task_worker w ON w.id = t.owner
             WHERE (t.completed_at IS NULL OR t.compensation = 'running')
               AND w.id IS NULL AND (t.owner IS NOT NULL OR (t.wake_at IS NULL AND NOT EXISTS (
                 SELECT FROM dist_task_taskrun r WHERE r.transaction_id = t.id AND r.status = 'waiting'
-                AND r.due_at IS NULL AND r.answer IS NULL)))""",
+                AND r.due_at IS NULL AND r.answer IS NULL AND r.waits_for <> 'items')))""",
+    ),
+    Rule(
+        18,
+        name="child_will_tell",
+        sentence="A task that waits for another transaction will be told how that ends.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS}
+            WHERE r.status = 'waiting' AND r.waits_for = 'child' AND NOT EXISTS (
+                SELECT FROM transactions_transaction c WHERE c.parent_id = t.id AND c.parent_task_id = r.task_id
+                AND c.parent_item = r.item AND c.parent_op IN (r.op, 'action') AND {WILL_TELL})""",
+    ),
+    Rule(
+        18,
+        name="owes_its_parent",
+        sentence="A transaction that another one has started owes it an answer until it has ended; others owe nobody.",
+        sql="""SELECT c.instance_id AS example FROM transactions_transaction c
+            WHERE (c.owes_parent AND c.parent_id IS NULL) OR (NOT c.owes_parent AND c.parent_id IS NOT NULL
+                AND (c.completed_at IS NULL OR c.compensation = 'running'))""",
+    ),
+    Rule(
+        18,
+        name="parent_untold",
+        sentence="It ended over a minute ago, and the transaction that has started it was not told.",
+        sql="""SELECT c.instance_id AS example FROM transactions_transaction c
+            WHERE c.owes_parent AND c.completed_at < statement_timestamp() - interval '1 minute'
+              AND c.compensation <> 'running' AND NOT EXISTS (SELECT FROM dist_task_executionlog l
+                WHERE l.transaction_id = c.id AND l.at > statement_timestamp() - interval '1 minute')""",
+        is_warning=True,
     ),
     Rule(
         18,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dist_task.models import TaskRun
 from flows.register import register
 from tests.engine.conftest import begin, finished, make_flow
 from tests.engine.worker import WorkerThread, wait_for
@@ -43,6 +44,15 @@ def test_a_task_with_items_is_one_entry_that_says_how_they_stand(api: Api, askin
     assert task["status"] == "waiting"
     stand = {"pending": 0, "running": 0, "success": 0, "failed": 0, "skipped": 0, "cancelled": 0}
     assert task["items"] == {"total": 3, "waiting": 3, **stand}
+
+
+def test_items_that_began_between_two_questions_are_not_counted_yet(api: Api, asking: str) -> None:
+    """As if the task had had no list when that was asked for, a moment before."""
+    TaskRun.objects.filter(transaction__instance_id=asking, item=-1).update(input=None)
+
+    (task,) = api.get(f"{PATH}/{asking}").data["tasks"]
+
+    assert (task["status"], "items" in task) == ("waiting", False)
 
 
 def test_items_are_decided_one_by_one(api: Api, asking: str) -> None:
@@ -100,6 +110,18 @@ def test_a_subflow_that_cannot_run_is_refused_when_it_is_posted(api: Api, config
 
     assert answer.status == 400
     assert words in str(answer.body), answer.body
+
+
+def test_secrets_are_refused_in_the_parameters_of_a_transaction(api: Api) -> None:
+    """They would be stored there as they are named, and handed on so to the services that its tasks call."""
+    name = make_flow({"id": "a", "type": "noop"}).name
+    task = {"id": "a", "type": "subflow", "config": {"flow": name}, "input": {"key": "${secrets.KEY}"}}
+    body = {"name": "sub", "flow_type": "t", "definition": {"tasks": [task]}, "create_user": "ada"}
+
+    answer = api.post("/api/v1/flows", body)
+
+    assert answer.status == 400
+    assert "no secret may be in them" in str(answer.body), answer.body
 
 
 def test_a_subflow_that_is_registered_is_accepted(api: Api) -> None:

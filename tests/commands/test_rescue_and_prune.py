@@ -68,6 +68,47 @@ def test_prune_leaves_what_is_being_undone(run):
     assert status_of("old") == "success"
 
 
+def start_below(parent: str, child: str, *, flow):
+    """`child` as if `parent` had started it; both are old and successful."""
+    for each in (parent, child):
+        succeed_one(each, flow=flow)
+        make_older(each, by=timedelta(days=31))
+    above = Transaction.objects.get(instance_id=parent)
+    Transaction.objects.filter(instance_id=child).update(parent=above, parent_task_id="pay", parent_op="action")
+
+
+def test_prune_leaves_what_a_transaction_has_started_that_is_still_there(run):
+    start_below("order", "order.pay", flow=make_flow())
+    Transaction.objects.filter(instance_id="order").update(completed_at=timezone.now())
+
+    ran = run("prune", "--older-than", "30d")
+
+    assert ran.out.startswith("0 transactions removed")
+    assert status_of("order.pay") == "success"
+
+
+def test_prune_removes_a_transaction_with_what_it_has_started(run):
+    start_below("order", "order.pay", flow=make_flow())
+    start_below("order.pay.x", "order.pay.x.y", flow=make_flow())
+    Transaction.objects.filter(instance_id="order.pay.x").update(
+        parent=Transaction.objects.get(instance_id="order.pay"), parent_task_id="x", parent_op="action"
+    )
+
+    would = run("prune", "--older-than", "30d", "--dry-run")
+    ran = run("prune", "--older-than", "30d")
+
+    assert would.out.startswith("4 transactions would be removed")
+    assert ran.out.startswith("4 transactions removed")
+
+
+@pytest.mark.parametrize("at_it", [{"compensation": "running"}, {"owes_parent": True}])
+def test_prune_leaves_a_transaction_until_what_it_has_started_has_ended(run, at_it):
+    start_below("order", "order.pay", flow=make_flow())
+    Transaction.objects.filter(instance_id="order.pay").update(**at_it)
+
+    assert run("prune", "--older-than", "30d").out.startswith("0 transactions removed")
+
+
 def test_prune_stops_at_its_limit_and_says_so(run):
     flow = make_flow()
     for each in "abc":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dist_task.engine.fan import MOST_OFFERED, Fan
@@ -89,6 +89,7 @@ def test_a_cancelled_task_ends_what_goes_on_elsewhere_and_awaits_what_is_in_flig
     assert progress.moves(now=0.0) == [Finish("cancelled")]
 
 
+@settings(deadline=None)
 @given(
     count=st.integers(0, 30),
     most=st.none() | st.integers(1, 7),
@@ -121,3 +122,27 @@ def test_every_item_is_tried_never_twice_at_once_and_never_too_many(
 
     assert all(1 <= attempts[number] <= tries for number in range(count))
     assert items.failed == sum(run.status == "failed" for run in items.runs.values())
+
+
+def test_thousands_whose_pause_is_over_are_not_counted_each_time() -> None:
+    """By what is looked at, not by the clock: the first that may begin are found without reading on."""
+    paused = fan(10_000, *(item(number, "pending", due_at=1.0) for number in range(10_000)), most=2)
+    paused.moves(now=1.0)
+    looked_at = []
+
+    class Watched(dict[int, RunState]):
+        def __getitem__(self, key: int) -> RunState:
+            looked_at.append(key)
+            return super().__getitem__(key)
+
+    paused.runs = Watched(paused.runs)
+
+    assert numbers(paused.moves(now=1.0)) == [0, 1]
+    assert len(looked_at) <= 2
+
+
+def test_a_service_that_is_asked_again_keeps_its_own_place_only() -> None:
+    asked_again = (item(number, "waiting", due_at=1.0, waits_for="service") for number in range(2))
+    found = fan(9, *asked_again, item(2, "pending", due_at=1.0), most=4).moves(now=1.0)
+
+    assert numbers(found) == [0, 1, 2, 3]

@@ -34,6 +34,12 @@ FREE = "ALTER TABLE {} DROP CONSTRAINT {}"
 COPY_LOG = """INSERT INTO dist_task_executionlog (transaction_id, task_id, op, item, attempt, event, started_at, at)
     SELECT transaction_id, {}, op, item, {}, {}, started_at, at FROM dist_task_executionlog WHERE event = 'succeeded'
     LIMIT 1"""
+ITEM_OF_A = """INSERT INTO dist_task_taskrun
+        (transaction_id, task_id, item, status, attempt, attempt_budget, started_at, finished_at, due_at)
+    SELECT transaction_id, task_id, 5, {}, 1, 1, now(), {}, {} FROM dist_task_taskrun r
+    JOIN transactions_transaction t ON t.id = r.transaction_id WHERE {}"""
+BELOW = """parent_id = (SELECT id FROM transactions_transaction WHERE instance_id = '{}'), parent_task_id = '{}',
+    parent_op = 'action'"""
 STORIES = ("good", "bad", "busy", "undone")
 LEASE = "UPDATE dist_task_worker SET {}"
 
@@ -62,6 +68,18 @@ PLANTED: dict[str, list[str]] = {
     "final_has_nothing_left": [RUN.format("status = 'pending', finished_at = NULL, due_at = now()", "task_id = 'c'")],
     "success_is_complete": [RUN.format("status = 'failed'", run_of("good", "b"))],
     "items_are_complete": [RUN.format("item = 3", run_of("good", "c"))],
+    "items_of_the_list": [
+        RUN.format("input = '{\"items\": [1, 2]}'", run_of("good", "a")),
+        ITEM_OF_A.format("'success'", "now()", "NULL", run_of("good", "a")),
+    ],
+    "items_end_first": [ITEM_OF_A.format("'pending'", "NULL", "now()", run_of("good", "a"))],
+    "child_of_a_run": [TXN.format(BELOW.format("good", "nobody"), "due")],
+    "child_succeeded": [TXN.format(BELOW.format("good", "b"), "bad")],
+    "child_is_undone": [
+        """UPDATE flows_flow SET definition = replace(definition, '"compensate": {}', '"config": {"flow": "x"}')""",
+        """UPDATE flows_flow SET definition = replace(definition, '"type": "noop"', '"type": "subflow"')""",
+        TXN.format(BELOW.format("undone", "a"), "good"),
+    ],
     "failed_has_a_failure": [RUN.format("status = 'skipped'", run_of("bad", "b"))],
     "constraints": [FREE.format("dist_task_taskrun", "taskrun_final_iff_finished")],
     "budget": [RUN.format("attempt_budget = 1", run_of("good", "a"))],
@@ -80,6 +98,14 @@ PLANTED: dict[str, list[str]] = {
     ],
     "failed_compensation_is_seen": [TXN.format("compensation = 'failed'", "undone")],
     "no_limbo": [TXN.format("wake_at = NULL", "due")],
+    "child_will_tell": [RUN.format("status = 'waiting', waits_for = 'child'", run_of("busy", "a"))],
+    "owes_its_parent": [TXN.format("owes_parent = true", "due")],
+    "parent_untold": [
+        TXN.format(
+            f"owes_parent = true, completed_at = now() - interval '1 hour', {BELOW.format('busy', 'a')}", "good"
+        ),
+        "UPDATE dist_task_executionlog SET at = now() - interval '1 hour'",
+    ],
     "rescued_in_time": [
         LEASE.format("lease_until = now() - interval '1 hour'"),
         """INSERT INTO dist_task_worker (cluster, host, pid, lease_until, created_at)

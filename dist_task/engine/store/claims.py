@@ -16,7 +16,7 @@ Rows = Callable[[str, tuple[Any, ...]], Awaitable[list[tuple[Any, ...]]]]
 ALL_ITEMS = -2
 """In place of an item's number: all items of a task together."""
 MOST_GATHERED_BYTES = 16 * 1_048_576
-"""So much the outputs of all items of a task may have, compressed, where another task looks at them."""
+"""So much the outputs of all items of a task may have, as text, where another task looks at them."""
 LEAD_SECONDS = 0.005
 """So much before it falls due a transaction is claimed and its attempt begun; the call waits for the moment itself."""
 
@@ -220,7 +220,7 @@ def _gathered(cursor: Any, *, transaction_id: int, task_id: str) -> Gathered:
         """
         SELECT (SELECT status FROM dist_task_taskrun
                 WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item = -1),
-               sum(pg_column_size(output))
+               sum(octet_length(output::text))
         FROM dist_task_taskrun
         WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0
         """,

@@ -66,6 +66,8 @@ LOG_FENCED = """
 
 # A retry is written as failed where a person stopped retries meanwhile (the budget was lowered under the row's lock).
 BECOMES_FAILED = "e.status = 'pending' AND r.attempt >= r.attempt_budget"
+# That all items of a task have ended was concluded by the worker: a person may have retried one of them meanwhile.
+IS_CONCLUDED = "r.status = 'waiting' AND r.waits_for = 'items'"
 # An answer from outside came before this end of an attempt, whose worker did not know it: the answer counts, but for a
 # success. The attempt has not ended but waits, is due, and whoever holds it reads it again (see END).
 IS_ANSWERED = "r.answer IS NOT NULL AND e.status <> 'success' AND NOT COALESCE(e.took_answer, false)"
@@ -90,7 +92,7 @@ ENDED_AND_LOGGED = f"""
                 outcome text, fingerprint text, task_name text, maybe_executed boolean, took_answer boolean,
                 is_raised boolean, request jsonb, response jsonb)
             WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
-              AND e.transaction_id = ANY(mine)
+              AND e.transaction_id = ANY(mine) AND (e.transaction_id = ANY(current) OR NOT ({IS_CONCLUDED}))
               AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)
             RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, r.answer IS NULL AS is_unanswered, e.*
         ), logged AS (
@@ -103,6 +105,7 @@ ENDED_AND_LOGGED = f"""
             FROM ended
         )"""  # noqa: S608  # parts of ours
 
+# A failure that is not raised is that of a task whose items have exceptions: one of its own needs nobody any more.
 EXCEPTIONS = """, opened AS (
             INSERT INTO exceptions_app_exceptionrecord
                 (transaction_id, run_id, flow_id, task_id, op, item, task_name, status, error_code, error_message,
@@ -121,7 +124,7 @@ EXCEPTIONS = """, opened AS (
             UPDATE exceptions_app_exceptionrecord x
             SET status = 'handled', handled_at = clock_timestamp(), handled_by = 'system', retry_next_at = NULL
             FROM ended
-            WHERE ended.became = 'success' AND ended.attempt > 1 AND x.run_id = ended.run_id
+            WHERE (ended.became = 'success' AND ended.attempt > 1 OR NOT is_raised) AND x.run_id = ended.run_id
               AND NOT (x.status = 'handled')
         )"""
 

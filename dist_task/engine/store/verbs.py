@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext as _
 
@@ -20,6 +20,7 @@ from dist_task.states import (
     ELSEWHERE,
     EXCEPTION_MOVES,
     RUN_MOVES,
+    WHOLE,
     CompensationStatus,
     ExceptionStatus,
     RunStatus,
@@ -61,23 +62,31 @@ def waiting_approvals(transaction: Transaction) -> QuerySet[TaskRun]:
 
 def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: datetime) -> int:
     """Failed or waiting-for-retry runs become due at `due_at`; `budgets`: run to its last automatic attempt."""
-    runs = TaskRun.objects.filter(pk__in=run_ids).filter(
-        Q(status__in=sources(RUN_MOVES, to=RunStatus.PENDING), finished_at__isnull=False) | Q(status=RunStatus.PENDING)
-    )
-    changed = 0
-    for run in runs:
-        run.status, run.due_at, run.finished_at = RunStatus.PENDING, due_at, None
-        run.attempt_budget, run.deadline_at = budgets[run.pk], None
-        run.save(update_fields=["status", "due_at", "finished_at", "attempt_budget", "deadline_at"])
-        changed += 1
-    return changed
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE dist_task_taskrun r
+            SET status = 'pending', due_at = %s, finished_at = NULL, attempt_budget = wanted.budget, deadline_at = NULL
+            FROM unnest(%s::bigint[], %s::int[]) AS wanted(id, budget)
+            WHERE r.id = wanted.id
+              AND (r.status = 'pending' OR (r.status = ANY(%s) AND r.finished_at IS NOT NULL))
+            """,
+            (due_at, run_ids, [budgets[run_id] for run_id in run_ids], list(sources(RUN_MOVES, to=RunStatus.PENDING))),
+        )
+        return int(cursor.rowcount)
 
 
 def give_up_run(*, run_id: int) -> None:
-    """No more attempts by itself: a pending one is failed, one in flight is not repeated."""
+    """No more attempts by itself: a pending one is failed, one in flight is not repeated.
+
+    A task one of whose items is to be tried again goes on for that one.
+    """
     under_way = (RunStatus.RUNNING, RunStatus.WAITING)
     TaskRun.objects.filter(pk=run_id, status__in=under_way).update(attempt_budget=F("attempt"))
-    TaskRun.objects.filter(pk=run_id, status=RunStatus.PENDING).update(
+    items = TaskRun.objects.filter(transaction_id=OuterRef("transaction_id"), task_id=OuterRef("task_id"))
+    its_items = items.filter(op=OuterRef("op"), item__gte=0, status=RunStatus.PENDING)
+    goes_on = Q(item=WHOLE) & Exists(its_items)
+    TaskRun.objects.filter(pk=run_id, status=RunStatus.PENDING).exclude(goes_on).update(
         status=RunStatus.FAILED, due_at=None, finished_at=Now(), attempt_budget=F("attempt")
     )
 
@@ -165,29 +174,70 @@ def ask_to_cancel(transaction: Transaction) -> None:
 
 
 def ask_descendants_to_cancel(transaction: Transaction, *, actor: str, message: str) -> None:
-    """All that a transaction has started, and what that has started, as far as it has not ended: each has its entry in
-    the log. Locked in the order of ids, as everybody does."""
+    """All that a transaction has started, and what that has started, as far as it has not ended. One that is being
+    undone is left to that. Each has its entry in the log. Locked in the order of ids, as everybody does.
+
+    Until nobody is left: while one was waited for, it may have started another, which no look before that shows.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH RECURSIVE below AS (
-                SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
-                UNION
-                SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
-            ), open AS MATERIALIZED (
-                SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
-                WHERE t.completed_at IS NULL AND NOT t.cancelling ORDER BY t.id FOR NO KEY UPDATE OF t
-            ), asked AS (
-                UPDATE transactions_transaction t
-                SET cancelling = true, revision = revision + 1,
-                    wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
-                FROM open WHERE t.id = open.id RETURNING t.id
-            )
-            INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
-            SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
-            """,
-            {"id": transaction.pk, "actor": actor, "message": message},
-        )
+        while True:
+            cursor.execute(_ASK_BELOW, {"id": transaction.pk, "actor": actor, "message": message})
+            if not cursor.rowcount:
+                return
+
+
+_ASK_BELOW = """
+    WITH RECURSIVE below AS (
+        SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
+        UNION
+        SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+    ), open AS MATERIALIZED (
+        SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
+        WHERE t.completed_at IS NULL AND NOT t.cancelling AND t.compensation = 'none'
+        ORDER BY t.id FOR NO KEY UPDATE OF t
+    ), asked AS (
+        UPDATE transactions_transaction t
+        SET cancelling = true, revision = revision + 1,
+            wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
+        FROM open WHERE t.id = open.id RETURNING t.id
+    )
+    INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
+    SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
+"""
+
+
+def reach_from_above(instance_id: str) -> str | None:
+    """For a transaction that is to go on by itself: those above it, if it belongs to their forward work, are locked.
+    Their failed runs that wait for its repair may have been executed from now on, so that undoing them reaches it.
+
+    Returns the instance id of one that is undone or cancelled, for which nothing may be done any more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ABOVE, {"id": instance_id})
+        above = cursor.fetchall()
+        if above:
+            cursor.execute(_MARK_ABOVE, {"id": instance_id})
+    return next((row[1] for row in above if row[0]), None)
+
+
+_ABOVE = """
+    WITH RECURSIVE above AS (
+        SELECT parent_id, parent_task_id, parent_item FROM transactions_transaction
+        WHERE instance_id = %(id)s AND parent_op = 'action'
+        UNION ALL
+        SELECT t.parent_id, t.parent_task_id, t.parent_item FROM transactions_transaction t JOIN above
+        ON t.id = above.parent_id WHERE t.parent_op = 'action'
+    )
+"""
+_LOCK_ABOVE = f"""{_ABOVE}
+    SELECT t.compensation <> 'none' OR t.cancelling OR t.status = 'cancelled', t.instance_id
+    FROM transactions_transaction t JOIN above ON t.id = above.parent_id ORDER BY t.id FOR NO KEY UPDATE OF t
+"""  # noqa: S608  # parts of ours
+_MARK_ABOVE = f"""{_ABOVE}
+    UPDATE dist_task_taskrun r SET maybe_executed = true FROM above
+    WHERE r.transaction_id = above.parent_id AND r.task_id = above.parent_task_id AND r.op = 'action'
+      AND r.item = above.parent_item AND r.status = 'failed'
+"""  # noqa: S608  # parts of ours
 
 
 def mark_retrying(*, exception_ids: list[int], retry_next_at: datetime) -> int:
