@@ -26,7 +26,7 @@ from transactions.models import Transaction
 
 from . import operate
 from .start import wake_workers
-from .store import starts, verbs
+from .store import leases, starts, verbs
 
 ACTOR = "system"
 MOST_DEPTH = 10
@@ -37,14 +37,15 @@ DONE, FAILED, NONE = CompensationStatus.DONE, CompensationStatus.FAILED, Compens
 
 
 def child_id(call: TaskCall) -> str:
-    """The same for every attempt of a task run; readable as far as an instance id has room for it."""
+    """The same for every attempt of a task run; readable as far as an instance id has room for it. A task id has no
+    colon, so no task below can have the name of an item or of an undoing."""
     name = f"{call.instance_id}.{call.task_id}"
-    name += "" if call.item == WHOLE else f".{call.item}"
-    name += "" if call.op == Op.ACTION else f".{call.op}"
+    name += "" if call.item == WHOLE else f":{call.item}"
+    name += "" if call.op == Op.ACTION else f":{call.op}"
     if len(name) <= LONGEST_ID:
         return name
     digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    return f"{name[: LONGEST_ID - len(digest) - 1]}.{digest}"
+    return f"{name[: LONGEST_ID - len(digest) - 1]}:{digest}"
 
 
 @transaction.atomic
@@ -285,6 +286,12 @@ def _answer(run: TaskRun, *, child: Transaction, parent: Transaction) -> None:
         detail = {"child": child.instance_id, "status": child.status, "compensation": child.compensation}
         verbs.write_log(parent, event=LogEvent.ANSWERED, actor=ACTOR, message="", detail=detail, **of_run)
         verbs.wake(parent)
-        transaction.on_commit(wake_workers)
+        transaction.on_commit(_wake_its_owner)
     elif told.ok and run.status == RunStatus.FAILED:
         operate.retry_repaired(parent, run=run, remark=_("%(id)s was repaired") % {"id": child.instance_id})
+
+
+def _wake_its_owner() -> None:
+    """Whoever holds the parent, if anybody does: it is no idle one that has to hear of the answer."""
+    with connection.cursor() as cursor:
+        leases.notify_all(cursor)

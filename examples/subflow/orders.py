@@ -68,7 +68,7 @@ def complaints(orders: Sequence[Order], *, journal: Sequence[Line]) -> list[str]
 
 def lines_due(order: Order) -> dict[str, tuple[str, ...]]:
     """By transaction."""
-    parcels = {f"{order.instance_id}.ship.{number}": tasks for number, tasks in enumerate(order.each)}
+    parcels = {f"{order.instance_id}.ship:{number}": tasks for number, tasks in enumerate(order.each)}
     return {order.instance_id: order.own, **parcels}
 
 

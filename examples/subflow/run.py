@@ -73,11 +73,11 @@ def repaired(each: Order, *, flow_id: str, stage: Stage) -> list[str]:
     stage.company.closed.add(each.towns[1])
     stage.client.start(each.instance_id, flow_id=flow_id, params=each.params)
     wrong = rest(each, stage=stage, ends=["failed", "success", "failed", "success"])
-    for name in (each.instance_id, f"{each.instance_id}.ship.1"):
+    for name in (each.instance_id, f"{each.instance_id}.ship:1"):
         for record in stage.client.exceptions(instance_id=name, handled=False):
             print(f"    exception of {record.task} in {name}: {record.error_code}, {record.error_message}")
     stage.company.closed.clear()
-    stage.act(f"{each.instance_id}.ship.1", "retry", remark="the road is open again")
+    stage.act(f"{each.instance_id}.ship:1", "retry", remark="the road is open again")
     return wrong + rest(each, stage=stage, ends=["success"] * 4)
 
 
@@ -127,6 +127,6 @@ def until(each: Order, *, stage: Stage, holds: Callable[[Tree], bool]) -> Tree:
 
 def left_over(each: Order, *, stage: Stage) -> list[str]:
     """At the end nothing is left for a person, in the order or in its parcels."""
-    names = [each.instance_id, *(f"{each.instance_id}.ship.{number}" for number in range(len(each.towns)))]
+    names = [each.instance_id, *(f"{each.instance_id}.ship:{number}" for number in range(len(each.towns)))]
     records = [record for name in names for record in stage.client.exceptions(instance_id=name, handled=False)]
     return [f"left for a person in {record.instance_id}: {record.error_message}" for record in records]

@@ -159,7 +159,7 @@ def test_a_compensation_may_be_a_flow_of_its_own(worker: WorkerThread, service: 
 
     assert compensated("order_r") == "done"
     assert service.calls[-1].path == "/refund" and service.calls[-1].body == {"of": 7}
-    assert stored("order_r.pay.compensate").status == "success"
+    assert stored("order_r.pay:compensate").status == "success"
     assert stored("order_r.pay").compensation == "none"
 
 
@@ -200,7 +200,7 @@ def test_a_subflow_for_each_item(worker: WorkerThread, service: Service) -> None
     assert txn.status == "success"
     assert sorted(call.body["n"] for call in service.calls) == [0, 1, 2]
     found = Transaction.objects.filter(parent=txn).values_list("instance_id", "parent_item")
-    assert sorted(found) == [("order_e.ship.0", 0), ("order_e.ship.1", 1), ("order_e.ship.2", 2)]
+    assert sorted(found) == [("order_e.ship:0", 0), ("order_e.ship:1", 1), ("order_e.ship:2", 2)]
 
 
 def test_a_child_that_ended_while_nobody_listened_is_told_by_housekeeping(worker: WorkerThread) -> None:

@@ -24,8 +24,8 @@ def test_parcels_are_repaired_undone_and_cancelled_with_their_orders() -> None:
     assert "order-repaired: success: pay success, ship success, invoice success" in said
     assert "order-undone: failed, compensation done: pay success, ship success, invoice failed" in said
     undone = "(by ship, item 1): success, compensation done: book success, collect success"
-    assert f"order-undone.ship.1 {undone}" in said
-    assert "order-cancelled.ship.2 (by ship, item 2): cancelled: book success, collect failed" in said
+    assert f"order-undone.ship:1 {undone}" in said
+    assert "order-cancelled.ship:2 (by ship, item 2): cancelled: book success, collect failed" in said
     assert said[-1] == "every parcel went the way of its order, and the money too"
 
 
@@ -39,14 +39,14 @@ def journal() -> list[Line]:
     good, bad = "order-repaired", "order-cancelled"
     return [
         (good, "charge", "ann"),
-        *lines_of(f"{good}.ship.0", "Oslo", *shipped),
-        *lines_of(f"{good}.ship.1", "Bergen", *shipped),
-        *lines_of(f"{good}.ship.2", "Bodin", *shipped),
+        *lines_of(f"{good}.ship:0", "Oslo", *shipped),
+        *lines_of(f"{good}.ship:1", "Bergen", *shipped),
+        *lines_of(f"{good}.ship:2", "Bodin", *shipped),
         (good, "invoice", "Oslo, Bergen, Bodin"),
         (bad, "charge", "cleo"),
-        *lines_of(f"{bad}.ship.0", "Oslo", *returned),
-        *lines_of(f"{bad}.ship.1", "Voss", "book", "unbook"),
-        *lines_of(f"{bad}.ship.2", "Molde", "book", "unbook"),
+        *lines_of(f"{bad}.ship:0", "Oslo", *returned),
+        *lines_of(f"{bad}.ship:1", "Voss", "book", "unbook"),
+        *lines_of(f"{bad}.ship:2", "Molde", "book", "unbook"),
         (bad, "refund", ""),
     ]
 
@@ -66,8 +66,8 @@ def test_nothing_is_said_where_all_fits() -> None:
     [
         (lambda lines: lines.pop(), "order-cancelled: ['charge'] was done and not ['charge', 'refund']"),
         (lambda lines: lines.insert(0, lines[0]), "order-repaired: ['charge', 'charge', 'invoice'] was done"),
-        (lambda lines: lines.remove(("order-cancelled.ship.0", "return", "")), "order-cancelled.ship.0: ['book', 'c"),
-        (lambda lines: lines.append(("order-repaired.ship.3", "book", "Rome")), "order-repaired.ship.3: ['book'] was"),
+        (lambda lines: lines.remove(("order-cancelled.ship:0", "return", "")), "order-cancelled.ship:0: ['book', 'c"),
+        (lambda lines: lines.append(("order-repaired.ship:3", "book", "Rome")), "order-repaired.ship:3: ['book'] was"),
         (lambda lines: lines.insert(-2, lines.pop()), "the last line of order-cancelled is"),
         (lambda lines: lines.__setitem__(7, (*lines[7][:2], "Bodin, Oslo")), "names Bodin, Oslo and not Oslo, Bergen"),
         (lambda lines: lines.clear(), "order-repaired: [] was done"),
@@ -82,7 +82,7 @@ def family(**of_child: Any) -> Tree:
     items = [{"item": number, "status": "success", "error_code": ""} for number in range(2)]
     children: list[dict[str, Any]] = [
         {
-            "instance_id": f"o.ship.{number}",
+            "instance_id": f"o.ship:{number}",
             "status": "success",
             "parent": {"instance_id": "o", "task_id": "ship", "op": "action", "item": number},
         }
@@ -100,8 +100,8 @@ def test_both_sides_of_a_family_agree() -> None:
     ("of_child", "parcels", "sentence"),
     [
         ({}, 3, "o has 2 items and 2 children, not 3"),
-        ({"status": "failed"}, 2, "o.ship.1 is failed, but success to o"),
-        ({"parent": None}, 2, "o.ship.1 names None as its parent"),
+        ({"status": "failed"}, 2, "o.ship:1 is failed, but success to o"),
+        ({"parent": None}, 2, "o.ship:1 names None as its parent"),
     ],
 )
 def test_sides_that_disagree_are_seen(of_child: dict[str, Any], parcels: int, sentence: str) -> None:
