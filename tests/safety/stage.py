@@ -19,7 +19,7 @@ import psycopg2
 
 from campaign.clusters import RunningCluster, children
 from campaign.service import StepService
-from campaign.workload import Kind, kinds
+from campaign.workload import Kind, flow_name, kinds
 from dist_task.embedded.layout import DATABASE, SUPERUSER, Layout
 from tests.house.conftest import ROOT, environment, keeper_pid, server_pid, until
 from tests.house.supervisor import Supervisor, free_port
@@ -108,7 +108,8 @@ class Stage:
         return Load(self, names=names)
 
     def _post(self, kind: Kind) -> str:
-        flow = {"name": kind.name, "flow_type": "t", "definition": {"tasks": kind.tasks}, "create_user": "me"}
+        definition = {"tasks": kind.tasks, "on_failure": kind.on_failure}
+        flow = {"name": flow_name(kind), "flow_type": "t", "definition": definition, "create_user": "me"}
         answer = self.client.ask("POST", "/api/v1/flows", flow)
         assert answer.status == 200, answer
         return answer.body["data"]["id"]
