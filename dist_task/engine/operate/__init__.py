@@ -1,0 +1,27 @@
+"""The verbs of operators, for the API, the admin and the commands alike.
+
+Each verb locks the transaction, checks the state, changes rows and writes who did what and why, in one database
+transaction. Of two operators one wins and the other is told.
+"""
+
+from .answers import CALLBACK_RESULTS, FAILURE, HEARTBEAT, SUCCESS, decide_approval, take_callback
+from .exceptions import LONGEST_DELAY_SECONDS, handle_exception, retry_exception, retry_repaired
+from .frame import LONGEST_REMARK
+from .transactions import cancel_transaction, compensate_transaction, retry_transaction
+
+__all__ = [
+    "CALLBACK_RESULTS",
+    "FAILURE",
+    "HEARTBEAT",
+    "LONGEST_DELAY_SECONDS",
+    "LONGEST_REMARK",
+    "SUCCESS",
+    "cancel_transaction",
+    "compensate_transaction",
+    "decide_approval",
+    "handle_exception",
+    "retry_exception",
+    "retry_repaired",
+    "retry_transaction",
+    "take_callback",
+]

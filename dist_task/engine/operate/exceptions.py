@@ -1,0 +1,120 @@
+"""The verbs of exceptions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from dist_task.engine.store import verbs
+from dist_task.errors import IllegalMove, InvalidRequest
+from dist_task.models import LogEvent, TaskRun
+from dist_task.states import CompensationStatus, ExceptionStatus, Op, Resolution, RunStatus, TransactionStatus
+from exceptions_app.models import ExceptionRecord
+from flows.retry import RetryPolicy
+from transactions.models import Transaction
+
+from .frame import (
+    already_handled,
+    checked_remark,
+    committed,
+    database_now,
+    locked_exception,
+    log,
+    refuse_undone,
+    reopen,
+    schedule,
+    spec_of,
+    undo,
+)
+
+LONGEST_DELAY_SECONDS = 30 * 86_400
+
+
+@transaction.atomic
+def retry_exception(
+    exception_id: int,
+    *,
+    actor: str,
+    delay_seconds: float | None = None,
+    force: bool = False,
+    remark: str = "",
+) -> ExceptionRecord:
+    """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now)."""
+    record, txn = locked_exception(exception_id)
+    run = record.run
+    policy = spec_of(txn, run=run).retry
+    _check_retry(record, txn=txn, run=run, policy=policy, force=force)
+    due_at = database_now() + timedelta(seconds=_delay(delay_seconds, policy=policy))
+    schedule(txn, runs=[run], due_at=due_at)
+    detail = {"exception": record.pk, "due_at": due_at.isoformat(), "force": force}
+    log(txn, event=LogEvent.RETRIED, actor=actor, remark=remark, detail=detail, run=run)
+    if run.op == Op.COMPENSATE and txn.compensation == CompensationStatus.FAILED:
+        undo(txn, due_at=due_at)
+    elif run.op == Op.ACTION and txn.status == TransactionStatus.FAILED:
+        reopen(txn, due_at=due_at)
+    else:
+        verbs.wake(txn, due_at=due_at)
+    committed(txn)
+    record.refresh_from_db()
+    return record
+
+
+def retry_repaired(txn: Transaction, *, run: TaskRun, remark: str) -> None:
+    """The failure of a run was repaired elsewhere: it is tried again, unless a person handled it, or it is too late."""
+    record = ExceptionRecord.objects.unhandled().filter(run=run).first()
+    if record is None:
+        return
+    try:
+        retry_exception(record.pk, actor="system", delay_seconds=0.0, force=True, remark=remark)
+    except IllegalMove as error:
+        log(txn, event=LogEvent.ANSWERED, actor="system", remark=str(error), detail={}, run=run)
+
+
+@transaction.atomic
+def handle_exception(
+    exception_id: int, *, actor: str, remark: str = "", resolution: str = Resolution.ACKNOWLEDGED
+) -> ExceptionRecord:
+    """Marks it as handled and runs nothing; where retries are left, handling stops them."""
+    if resolution not in Resolution.values:
+        message = _("resolution must be one of %(choices)s")
+        raise InvalidRequest(message % {"choices": ", ".join(Resolution.values)})
+    record, txn = locked_exception(exception_id)
+    remark = checked_remark(remark)
+    before = record.status
+    handled = verbs.mark_handled(exception_id=record.pk, actor=actor, remark=remark, resolution=resolution)
+    if not handled:
+        raise IllegalMove(already_handled(record))
+    if before == ExceptionStatus.RETRYING:
+        verbs.give_up_run(run_id=record.run_id)
+        verbs.wake(txn)
+    detail = {"exception": record.pk, "before": before, "resolution": resolution}
+    log(txn, event=LogEvent.HANDLED, actor=actor, remark=remark, detail=detail, run=record.run)
+    committed(txn)
+    record.refresh_from_db()
+    return record
+
+
+def _check_retry(record: ExceptionRecord, *, txn: Transaction, run: TaskRun, policy: RetryPolicy, force: bool) -> None:
+    if record.status == ExceptionStatus.HANDLED:
+        raise IllegalMove(already_handled(record))
+    if run.op == Op.ACTION:
+        refuse_undone(txn)
+    is_over = run.op == Op.ACTION and txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED)
+    if is_over or txn.cancelling:
+        message = _("the status of the transaction %(id)s is %(status)s: its tasks can no longer be retried")
+        shown = _("being cancelled") if txn.cancelling else txn.get_status_display()
+        raise IllegalMove(message % {"id": txn.instance_id, "status": shown})
+    if run.status not in (RunStatus.FAILED, RunStatus.PENDING):
+        message = _("the task %(task)s is %(status)s right now")
+        raise IllegalMove(message % {"task": run.task_id, "status": run.get_status_display()})
+    if policy.strategy == "no_retry" and not force:
+        raise IllegalMove(_("the task %(task)s must not be retried; force overrides that") % {"task": run.task_id})
+
+
+def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:
+    seconds = policy.interval if delay_seconds is None else delay_seconds
+    if not 0 <= seconds <= LONGEST_DELAY_SECONDS:
+        raise InvalidRequest(_("delay must be from 0 to %(most)d seconds") % {"most": LONGEST_DELAY_SECONDS})
+    return seconds

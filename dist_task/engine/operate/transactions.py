@@ -1,0 +1,79 @@
+"""The verbs of whole transactions."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from dist_task.engine.store import batch, counts, verbs
+from dist_task.errors import IllegalMove
+from dist_task.models import LogEvent, TaskRun
+from dist_task.states import COMPENSATION_MOVES, CompensationStatus, Op, RunStatus, TransactionStatus, sources
+from transactions.models import Transaction
+
+from .frame import committed, database_now, locked, log, refuse_undone, reopen, schedule, undo
+
+
+@transaction.atomic
+def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """All failed task runs of a failed transaction are tried again now, with the input they had."""
+    txn = locked(instance_id)
+    if txn.status != TransactionStatus.FAILED:
+        message = _("only a failed transaction can be retried; %(id)s is %(status)s")
+        raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    refuse_undone(txn)
+    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED))
+    now = database_now()
+    schedule(txn, runs=runs, due_at=now)
+    log(
+        txn,
+        event=LogEvent.RETRIED,
+        actor=actor,
+        remark=remark,
+        detail={"tasks": [run.task_id for run in runs]},
+    )
+    reopen(txn, due_at=now)
+    return committed(txn)
+
+
+@transaction.atomic
+def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """Nothing starts after this. Attempts in flight end first: until then the transaction is `cancelling`.
+
+    So it is where work goes on elsewhere: nobody can say of it that it was not done.
+    """
+    txn = locked(instance_id)
+    if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED):
+        message = _("%(id)s is %(status)s and cannot be cancelled")
+        raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    refuse_undone(txn)
+    was_failed = txn.status == TransactionStatus.FAILED
+    detail = {"before": txn.status}
+    verbs.ask_descendants_to_cancel(txn, actor=actor, message=_("with the transaction that started it"))
+    if verbs.is_under_way(txn) or txn.owes_parent:  # a worker tells the parent
+        verbs.ask_to_cancel(txn)
+    else:
+        with connection.cursor() as cursor:
+            batch.cancel_runs(cursor, transaction_ids=[txn.pk])
+            batch.finish(cursor, transaction_ids=[txn.pk], status=TransactionStatus.CANCELLED)
+            if was_failed:
+                counts.take_back(cursor, flow_id=txn.flow_id, status=TransactionStatus.FAILED)
+    log(txn, event=LogEvent.CANCELLED, actor=actor, remark=remark, detail=detail)
+    return committed(txn)
+
+
+@transaction.atomic
+def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """What an ended transaction has done is undone, its status stays. A failed compensation goes on where it failed."""
+    txn = locked(instance_id)
+    if not txn.is_final or txn.compensation not in sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING):
+        message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
+        words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
+        raise IllegalMove(message % {"id": instance_id, **words})
+    failed = list(TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED))
+    now = database_now()
+    schedule(txn, runs=failed, due_at=now)
+    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": [run.task_id for run in failed]}
+    log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
+    undo(txn, due_at=now)
+    return committed(txn)
