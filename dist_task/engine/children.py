@@ -58,6 +58,13 @@ def ask(call: TaskCall, *, transaction_id: int, worker_id: int) -> Result | Ongo
         raise ExecutionError(
             "its transaction is cancelled, or held by another worker", code="CANCELLED", permanent=True
         )
+    result = _asked(call, parent=parent)
+    if parent.paused:  # while this attempt was in flight
+        operate.pause_descendants(parent, actor=ACTOR)
+    return result
+
+
+def _asked(call: TaskCall, *, parent: Transaction) -> Result | Ongoing:
     is_undoing = call.op == Op.COMPENSATE and not call.config  # a compensation may start a flow of its own, too
     child = _child_of(parent, call=call, op=Op.ACTION if is_undoing else call.op)
     if is_undoing:

@@ -147,7 +147,7 @@ RULES = (
             WHERE (t.status IN ('success', 'failed', 'cancelled')) <> (t.completed_at IS NOT NULL)
                OR (t.completed_at IS NOT NULL AND t.compensation <> 'running'
                    AND (t.owner IS NOT NULL OR t.wake_at IS NOT NULL))
-               OR (t.completed_at IS NOT NULL AND t.cancelling)""",
+               OR (t.completed_at IS NOT NULL AND (t.cancelling OR (t.paused AND t.compensation <> 'running')))""",
     ),
     Rule(
         10,
@@ -317,13 +317,23 @@ RULES = (
     Rule(
         18,
         name="no_limbo",
-        sentence="A transaction with something left to do has an owner that exists, a due time, or waits.",
+        sentence="A transaction with something left to do has an owner that exists, a due time, waits, or is paused.",
         sql="""SELECT t.instance_id AS example FROM transactions_transaction t
             LEFT JOIN dist_task_worker w ON w.id = t.owner
             WHERE (t.completed_at IS NULL OR t.compensation = 'running')
+              AND NOT (t.paused AND t.owner IS NULL)
               AND w.id IS NULL AND (t.owner IS NOT NULL OR (t.wake_at IS NULL AND NOT EXISTS (
                 SELECT FROM dist_task_taskrun r WHERE r.transaction_id = t.id AND r.status = 'waiting'
                 AND r.due_at IS NULL AND r.answer IS NULL)))""",
+    ),
+    Rule(
+        18,
+        name="paused_stands_still",
+        sentence="Nothing of a paused transaction has begun since it was paused.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} WHERE t.paused AND r.started_at > (
+                SELECT max(l.at) FROM dist_task_executionlog l WHERE l.transaction_id = t.id AND l.event = 'paused')
+            UNION ALL SELECT t.instance_id FROM transactions_transaction t WHERE t.paused AND NOT EXISTS (
+                SELECT FROM dist_task_executionlog l WHERE l.transaction_id = t.id AND l.event = 'paused')""",
     ),
     Rule(
         18,

@@ -7,7 +7,14 @@ transaction. Of two operators one wins and the other is told.
 from .answers import CALLBACK_RESULTS, FAILURE, HEARTBEAT, SUCCESS, decide_approval, take_callback
 from .exceptions import LONGEST_DELAY_SECONDS, handle_exception, retry_exception, retry_repaired
 from .frame import LONGEST_REMARK
-from .transactions import cancel_transaction, compensate_transaction, retry_transaction
+from .transactions import (
+    cancel_transaction,
+    compensate_transaction,
+    pause_descendants,
+    pause_transaction,
+    resume_transaction,
+    retry_transaction,
+)
 
 __all__ = [
     "CALLBACK_RESULTS",
@@ -20,6 +27,9 @@ __all__ = [
     "compensate_transaction",
     "decide_approval",
     "handle_exception",
+    "pause_descendants",
+    "pause_transaction",
+    "resume_transaction",
     "retry_exception",
     "retry_repaired",
     "retry_transaction",

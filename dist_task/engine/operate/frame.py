@@ -91,6 +91,13 @@ def checked_remark(remark: str) -> str:
     return remark
 
 
+def checked_reason(remark: str) -> str:
+    """Of a verb that needs one."""
+    if not remark.strip():
+        raise InvalidRequest(_("say why, as the remark"))
+    return checked_remark(remark)
+
+
 def log(
     txn: Transaction,
     *,

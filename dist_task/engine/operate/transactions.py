@@ -11,7 +11,7 @@ from dist_task.models import LogEvent, TaskRun
 from dist_task.states import COMPENSATION_MOVES, CompensationStatus, Op, RunStatus, TransactionStatus, sources
 from transactions.models import Transaction
 
-from .frame import committed, database_now, locked, log, refuse_undone, reopen, schedule, undo
+from .frame import checked_reason, committed, database_now, locked, log, refuse_undone, reopen, schedule, undo
 
 
 @transaction.atomic
@@ -49,7 +49,7 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
     refuse_undone(txn)
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
-    verbs.ask_descendants_to_cancel(txn, actor=actor, message=_("with the transaction that started it"))
+    verbs.ask_descendants_to_cancel(txn, actor=actor, message=with_its_parent())
     if verbs.is_under_way(txn) or txn.owes_parent:  # a worker tells the parent
         verbs.ask_to_cancel(txn)
     else:
@@ -60,6 +60,49 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
                 counts.take_back(cursor, flow_id=txn.flow_id, status=TransactionStatus.FAILED)
     log(txn, event=LogEvent.CANCELLED, actor=actor, remark=remark, detail=detail)
     return committed(txn)
+
+
+@transaction.atomic
+def pause_transaction(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """Nothing of it begins after this, nor of what it has started, until it is resumed. Attempts in flight end and are
+    recorded; waits go on outside, and what comes of them is kept."""
+    remark = checked_reason(remark)
+    txn = locked(instance_id)
+    if not verbs.pause(txn):
+        raise IllegalMove(_why_not_paused(txn))
+    detail = {"before": {"paused": False}, "after": {"paused": True}}
+    log(txn, event=LogEvent.PAUSED, actor=actor, remark=remark, detail=detail)
+    pause_descendants(txn, actor=actor)
+    return committed(txn)
+
+
+def pause_descendants(txn: Transaction, *, actor: str) -> None:
+    """What a paused transaction has started stands still as well."""
+    verbs.pause_descendants(txn, actor=actor, message=with_its_parent())
+
+
+@transaction.atomic
+def resume_transaction(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """A paused transaction goes on at once, and so does what it has started. Its flow's timeout counts anew."""
+    remark = checked_reason(remark)
+    txn = locked(instance_id)
+    if not verbs.resume(txn, due_at=database_now()):
+        raise IllegalMove(_("%(id)s is not paused") % {"id": instance_id})
+    detail = {"before": {"paused": True}, "after": {"paused": False}}
+    log(txn, event=LogEvent.RESUMED, actor=actor, remark=remark, detail=detail)
+    verbs.resume_descendants(txn, actor=actor, message=with_its_parent())
+    return committed(txn)
+
+
+def with_its_parent() -> str:
+    return _("with the transaction that started it")
+
+
+def _why_not_paused(txn: Transaction) -> str:
+    if txn.paused:
+        return _("%(id)s is paused already") % {"id": txn.instance_id}
+    shown = _("being cancelled") if txn.cancelling else txn.get_status_display()
+    return _("%(id)s is %(status)s and cannot be paused") % {"id": txn.instance_id, "status": shown}
 
 
 @transaction.atomic

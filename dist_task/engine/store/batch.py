@@ -188,7 +188,7 @@ def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
         WITH done AS (
             UPDATE transactions_transaction
             SET status = %(status)s, completed_at = GREATEST(clock_timestamp(), created_at), owner = NULL,
-                wake_at = NULL, cancelling = false
+                wake_at = NULL, cancelling = false, paused = false
             WHERE id = ANY(%(ids)s) AND status = ANY(%(sources)s)
             RETURNING flow_id, CASE WHEN status = 'success'
                 THEN (EXTRACT(EPOCH FROM completed_at - created_at) * 1000)::bigint ELSE 0 END AS duration_ms

@@ -37,7 +37,7 @@ WITH me AS MATERIALIZED (
         status = CASE t.status WHEN 'pending' THEN 'running' ELSE t.status END
     FROM due WHERE t.id = due.id
     RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, t.compensation, t.completed_at,
-        due.fresh, t.owes_parent, COALESCE(t.resumed_at, t.started_at) AS running_since
+        due.fresh, t.owes_parent, t.paused, COALESCE(t.resumed_at, t.started_at) AS running_since
 ), placed AS MATERIALIZED (
     SELECT taken.*, fresh AND row_number() OVER (PARTITION BY flow_id, fresh) <= ($4 -> flow_id -> 'most')::int
         AS opened
@@ -58,7 +58,7 @@ WITH me AS MATERIALIZED (
 )
 SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, compensation,
        completed_at IS NOT NULL, fresh, COALESCE(opened, false),
-       owes_parent, EXTRACT(EPOCH FROM statement_timestamp() - running_since)::float8
+       owes_parent, paused, EXTRACT(EPOCH FROM statement_timestamp() - running_since)::float8
 FROM (SELECT CASE WHEN $3 THEN (
     SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
     WHERE wake_at > statement_timestamp() + interval '{LEAD_SECONDS} seconds' AND owner IS NULL ORDER BY wake_at LIMIT 1
@@ -78,7 +78,7 @@ RUNS = """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
 OWNED = """
     SELECT id, instance_id, flow_id, revision, params, cancelling, compensation, completed_at IS NOT NULL, false, false,
-           owes_parent,
+           owes_parent, paused,
            COALESCE(EXTRACT(EPOCH FROM statement_timestamp() - COALESCE(resumed_at, started_at)), 0)::float8
     FROM transactions_transaction
 """
@@ -96,7 +96,8 @@ class Claimed(NamedTuple):
     fresh: bool  # never claimed before: it has no runs to read
     opened: bool  # the attempts of the flow's first tasks were begun with the claim
     owes_parent: bool  # another transaction waits for its end
-    running_seconds: float  # since it was first claimed, or was taken up again after it had failed
+    paused: bool  # it is only held for attempts that are in flight
+    running_seconds: float  # since it was first claimed, or was taken up again after it had failed or been paused
 
 
 class StoredRun(NamedTuple):
