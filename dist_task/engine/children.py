@@ -12,6 +12,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from dist_task.errors import DistTaskError, ExecutionError, NotFound
@@ -236,7 +237,8 @@ def _result(told: Told) -> Result:
 
 def _output(child: Transaction) -> dict[str, Any]:
     """What its tasks gave, by task; left out where that is more than MOST_OUTPUT_BYTES."""
-    runs = TaskRun.objects.filter(transaction=child, op=Op.ACTION, item=WHOLE, status=RunStatus.SUCCESS)
+    gave_something = Q(status=RunStatus.SUCCESS) | Q(status=RunStatus.SKIPPED, output__isnull=False)
+    runs = TaskRun.objects.filter(gave_something, transaction=child, op=Op.ACTION, item=WHOLE)
     tasks: dict[str, Any] = {}
     size = 0
     for task_id, output in runs.values_list("task_id", "output").iterator(chunk_size=100):

@@ -4,26 +4,48 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('dist_task', '0009_operators_verbs'),
-        ('exceptions_app', '0001_initial'),
-        ('flows', '0008_subflow'),
-        ('transactions', '0004_subflows_and_timeouts'),
+        ("dist_task", "0009_operators_verbs"),
+        ("exceptions_app", "0001_initial"),
+        ("flows", "0008_subflow"),
+        ("transactions", "0004_subflows_and_timeouts"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='exceptionrecord',
-            options={'ordering': ('-id',), 'permissions': (('retry_exceptionrecord', 'Can retry exceptions and transactions'), ('handle_exceptionrecord', 'Can handle exceptions'), ('assign_exceptionrecord', 'Can assign exceptions'), ('comment_exceptionrecord', 'Can comment on exceptions'), ('skip_exceptionrecord', 'Can skip failed tasks'), ('complete_exceptionrecord', 'Can complete tasks by hand')), 'verbose_name': 'exception', 'verbose_name_plural': 'exceptions'},
+            name="exceptionrecord",
+            options={
+                "ordering": ("-id",),
+                "permissions": (
+                    ("retry_exceptionrecord", "Can retry exceptions and transactions"),
+                    ("handle_exceptionrecord", "Can handle exceptions"),
+                    ("assign_exceptionrecord", "Can assign exceptions"),
+                    ("comment_exceptionrecord", "Can comment on exceptions"),
+                    ("skip_exceptionrecord", "Can skip failed tasks"),
+                    ("complete_exceptionrecord", "Can complete tasks by hand"),
+                ),
+                "verbose_name": "exception",
+                "verbose_name_plural": "exceptions",
+            },
         ),
         migrations.AddField(
-            model_name='exceptionrecord',
-            name='assignee',
-            field=models.CharField(blank=True, db_default='', default='', help_text='Who looks after it: the name of a user.', max_length=150, verbose_name='assigned to'),
+            model_name="exceptionrecord",
+            name="assignee",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                help_text="Who looks after it: the name of a user.",
+                max_length=150,
+                verbose_name="assigned to",
+            ),
         ),
         migrations.AddIndex(
-            model_name='exceptionrecord',
-            index=models.Index(condition=models.Q(('assignee', ''), _negated=True), fields=['assignee', '-id'], name='exception_of_assignee'),
+            model_name="exceptionrecord",
+            index=models.Index(
+                condition=models.Q(("assignee", ""), _negated=True),
+                fields=["assignee", "-id"],
+                name="exception_of_assignee",
+            ),
         ),
     ]

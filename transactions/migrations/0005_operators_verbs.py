@@ -4,29 +4,45 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('flows', '0008_subflow'),
-        ('transactions', '0004_subflows_and_timeouts'),
+        ("flows", "0008_subflow"),
+        ("transactions", "0004_subflows_and_timeouts"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='transaction',
-            options={'ordering': ('-id',), 'permissions': (('compensate_transaction', 'Can compensate transactions'), ('pause_transaction', 'Can pause and resume transactions')), 'verbose_name': 'transaction', 'verbose_name_plural': 'transactions'},
+            name="transaction",
+            options={
+                "ordering": ("-id",),
+                "permissions": (
+                    ("compensate_transaction", "Can compensate transactions"),
+                    ("pause_transaction", "Can pause and resume transactions"),
+                ),
+                "verbose_name": "transaction",
+                "verbose_name_plural": "transactions",
+            },
         ),
         migrations.AddField(
-            model_name='transaction',
-            name='paused',
-            field=models.BooleanField(db_default=False, default=False, help_text='Nothing of it begins until somebody resumes it.', verbose_name='paused'),
+            model_name="transaction",
+            name="paused",
+            field=models.BooleanField(
+                db_default=False,
+                default=False,
+                help_text="Nothing of it begins until somebody resumes it.",
+                verbose_name="paused",
+            ),
         ),
         migrations.AlterField(
-            model_name='transaction',
-            name='resumed_at',
-            field=models.DateTimeField(help_text='When it was last taken up again after it had failed, or had been paused.', null=True, verbose_name='resumed at'),
+            model_name="transaction",
+            name="resumed_at",
+            field=models.DateTimeField(
+                help_text="When it was last taken up again after it had failed, or had been paused.",
+                null=True,
+                verbose_name="resumed at",
+            ),
         ),
         migrations.AddIndex(
-            model_name='transaction',
-            index=models.Index(condition=models.Q(('paused', True)), fields=['-id'], name='transaction_paused_newest'),
+            model_name="transaction",
+            index=models.Index(condition=models.Q(("paused", True)), fields=["-id"], name="transaction_paused_newest"),
         ),
     ]

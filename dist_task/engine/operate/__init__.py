@@ -5,8 +5,16 @@ transaction. Of two operators one wins and the other is told.
 """
 
 from .answers import CALLBACK_RESULTS, FAILURE, HEARTBEAT, SUCCESS, decide_approval, take_callback
-from .exceptions import LONGEST_DELAY_SECONDS, handle_exception, retry_exception, retry_repaired
+from .exceptions import (
+    LONGEST_DELAY_SECONDS,
+    assign_exception,
+    comment_exception,
+    handle_exception,
+    retry_exception,
+    retry_repaired,
+)
 from .frame import LONGEST_REMARK
+from .runs import complete_run, complete_wait, skip_run
 from .transactions import (
     cancel_transaction,
     compensate_transaction,
@@ -23,8 +31,12 @@ __all__ = [
     "LONGEST_DELAY_SECONDS",
     "LONGEST_REMARK",
     "SUCCESS",
+    "assign_exception",
     "cancel_transaction",
+    "comment_exception",
     "compensate_transaction",
+    "complete_run",
+    "complete_wait",
     "decide_approval",
     "handle_exception",
     "pause_descendants",
@@ -33,5 +45,6 @@ __all__ = [
     "retry_exception",
     "retry_repaired",
     "retry_transaction",
+    "skip_run",
     "take_callback",
 ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dist_task.engine.store import verbs
 from dist_task.errors import IllegalMove, InvalidRequest
 from dist_task.models import LogEvent, TaskRun
+from dist_task.problems import shown
 from dist_task.states import CompensationStatus, ExceptionStatus, Op, Resolution, RunStatus, TransactionStatus
 from exceptions_app.models import ExceptionRecord
 from flows.retry import RetryPolicy
@@ -17,6 +21,7 @@ from transactions.models import Transaction
 
 from .frame import (
     already_handled,
+    checked_reason,
     checked_remark,
     committed,
     database_now,
@@ -28,8 +33,12 @@ from .frame import (
     spec_of,
     undo,
 )
+from .given import checked_input, for_audit
 
 LONGEST_DELAY_SECONDS = 30 * 86_400
+LONGEST_NAME = 150
+HANDLE = "exceptions_app.handle_exceptionrecord"
+"""What somebody must be allowed to whom an exception is assigned."""
 
 
 @transaction.atomic
@@ -38,17 +47,25 @@ def retry_exception(
     *,
     actor: str,
     delay_seconds: float | None = None,
+    at: datetime | None = None,
+    input: dict[str, Any] | None = None,
     force: bool = False,
     remark: str = "",
 ) -> ExceptionRecord:
-    """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now)."""
+    """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now), or `at` a time.
+
+    With `input` it is given that from now on, in place of what it had. The Idempotency-Key stays the same: a service
+    that did the work with the old input answers so.
+    """
     record, txn = locked_exception(exception_id)
     run = record.run
     policy = spec_of(txn, run=run).retry
     _check_retry(record, txn=txn, run=run, policy=policy, force=force)
-    due_at = database_now() + timedelta(seconds=_delay(delay_seconds, policy=policy))
+    due_at = _due_at(at, delay_seconds=delay_seconds, policy=policy)
+    detail: dict[str, Any] = {"exception": record.pk, "due_at": due_at.isoformat(), "force": force}
+    if input is not None:
+        detail |= _replace_input(input, txn=txn, run=run, force=force)
     schedule(txn, runs=[run], due_at=due_at)
-    detail = {"exception": record.pk, "due_at": due_at.isoformat(), "force": force}
     log(txn, event=LogEvent.RETRIED, actor=actor, remark=remark, detail=detail, run=run)
     if run.op == Op.COMPENSATE and txn.compensation == CompensationStatus.FAILED:
         undo(txn, due_at=due_at)
@@ -96,6 +113,45 @@ def handle_exception(
     return record
 
 
+@transaction.atomic
+def assign_exception(
+    exception_id: int, *, assignee: str, actor: str, remark: str = "", force: bool = False
+) -> ExceptionRecord:
+    """Says who looks after it; nobody, where `assignee` is empty. Of two who take it at once one has it, and the other
+    is told: what somebody else looks after takes `force`."""
+    record, txn = locked_exception(exception_id)
+    if record.status == ExceptionStatus.HANDLED:
+        raise IllegalMove(already_handled(record))
+    if assignee:
+        _check_assignee(assignee)
+    before = record.assignee
+    if before not in ("", actor, assignee) and not force:
+        message = _("exception %(id)s is assigned to %(assignee)s; force overrides that")
+        raise IllegalMove(message % {"id": record.pk, "assignee": before})
+    if before != assignee and verbs.assign(exception_id=record.pk, before=before, assignee=assignee):
+        detail = {"exception": record.pk, "before": {"assignee": before}, "after": {"assignee": assignee}}
+        log(txn, event=LogEvent.ASSIGNED, actor=actor, remark=remark, detail=detail, run=record.run)
+    record.refresh_from_db()
+    return record
+
+
+def _check_assignee(name: str) -> None:
+    users = get_user_model().objects.filter(username=name, is_active=True)
+    user = None if len(name) > LONGEST_NAME or "\0" in name else users.first()
+    if user is None or not user.has_perm(HANDLE):
+        message = _("there is no active user %(name)s who may handle exceptions")
+        raise InvalidRequest(message % {"name": shown(name)})
+
+
+@transaction.atomic
+def comment_exception(exception_id: int, *, actor: str, remark: str) -> ExceptionRecord:
+    """What somebody has to say about it, for whoever looks next. Kept for good; also of one that was handled."""
+    remark = checked_reason(remark)
+    record, txn = locked_exception(exception_id)
+    log(txn, event=LogEvent.COMMENTED, actor=actor, remark=remark, detail={"exception": record.pk}, run=record.run)
+    return record
+
+
 def _check_retry(record: ExceptionRecord, *, txn: Transaction, run: TaskRun, policy: RetryPolicy, force: bool) -> None:
     if record.status == ExceptionStatus.HANDLED:
         raise IllegalMove(already_handled(record))
@@ -111,6 +167,27 @@ def _check_retry(record: ExceptionRecord, *, txn: Transaction, run: TaskRun, pol
         raise IllegalMove(message % {"task": run.task_id, "status": run.get_status_display()})
     if policy.strategy == "no_retry" and not force:
         raise IllegalMove(_("the task %(task)s must not be retried; force overrides that") % {"task": run.task_id})
+
+
+def _replace_input(value: dict[str, Any], *, txn: Transaction, run: TaskRun, force: bool) -> dict[str, Any]:
+    """What the log says of it."""
+    value = checked_input(value, txn=txn, run=run, force=force)
+    if not verbs.replace_input(run_id=run.pk, value=value):
+        raise IllegalMove(_("the transaction %(id)s was changed by somebody else") % {"id": txn.instance_id})
+    return {"before": {"input": for_audit(run.input)}, "after": {"input": for_audit(value)}}
+
+
+def _due_at(at: datetime | None, *, delay_seconds: float | None, policy: RetryPolicy) -> datetime:
+    now = database_now()
+    if at is None:
+        return now + timedelta(seconds=_delay(delay_seconds, policy=policy))
+    if delay_seconds is not None:
+        raise InvalidRequest(_("say either delay or at"))
+    if timezone.is_naive(at) or not now <= at <= now + timedelta(seconds=LONGEST_DELAY_SECONDS):
+        raise InvalidRequest(
+            _("at must be a time within the next %(days)d days") % {"days": LONGEST_DELAY_SECONDS / 86_400}
+        )
+    return at
 
 
 def _delay(delay_seconds: float | None, *, policy: RetryPolicy) -> float:

@@ -185,7 +185,8 @@ def owned(cursor: Any, *, worker_id: int) -> list[Claimed]:
 
 
 class Gathered(NamedTuple):
-    """The outputs of all items in their order, None for one that gave none; None in all where the task was skipped."""
+    """The outputs of all items in their order, None for one that gave none. Of a task that was skipped what an operator
+    gave in their place, or None."""
 
     outputs: list[Any] | None
     fault: str = ""  # why they cannot be looked at
@@ -219,17 +220,17 @@ def _gathered(cursor: Any, *, transaction_id: int, task_id: str) -> Gathered:
     of_task = {"transaction": transaction_id, "task": task_id}
     cursor.execute(
         """
-        SELECT (SELECT status FROM dist_task_taskrun
-                WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item = -1),
-               sum(pg_column_size(output))
+        SELECT status, output, (
+            SELECT sum(pg_column_size(output)) FROM dist_task_taskrun
+            WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0)
         FROM dist_task_taskrun
-        WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0
+        WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item = -1
         """,
         of_task,
     )
-    status, size = cursor.fetchone()
-    if status not in ("success", "failed"):
-        return Gathered(None)
+    status, output, size = cursor.fetchone() or (None, None, None)
+    if status not in ("success", "failed"):  # skipped: by its condition, or by an operator who may have said a list
+        return Gathered(output if status == "skipped" else None)
     if (size or 0) > MOST_GATHERED_BYTES:
         message = _("the outputs of all items of %(task)s have %(size)d bytes: at most %(most)d can be looked at")
         return Gathered(None, message % {"task": task_id, "size": size, "most": MOST_GATHERED_BYTES})

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import BooleanField, Case, ExpressionWrapper, F, Q, QuerySet, When
-from django.db.models.functions import Coalesce, Least, Now
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 from django.utils.translation import gettext as _
 
 from dist_task.errors import NotFound
@@ -73,6 +73,36 @@ def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: dateti
         run.save(update_fields=["status", "due_at", "finished_at", "attempt_budget", "deadline_at"])
         changed += 1
     return changed
+
+
+def replace_input(*, run_id: int, value: dict[str, Any]) -> bool:
+    """Of a run that has not begun its next attempt. False when it stands otherwise."""
+    stands = TaskRun.objects.filter(pk=run_id, status__in=(RunStatus.PENDING, RunStatus.FAILED))
+    return bool(stands.update(input=value))
+
+
+def settle_run(*, run_id: int, status: RunStatus, output: Any) -> bool:
+    """A failed run, or one that is to be tried again, becomes skipped or a success by somebody's word. False when it
+    stands otherwise."""
+    by_hand = (RunStatus.PENDING, RunStatus.FAILED)
+    now = Greatest(Now(), Coalesce(F("started_at"), Now()))
+    return bool(
+        TaskRun.objects.filter(pk=run_id, status__in=by_hand).update(
+            status=status,
+            output=output,
+            answer=None,
+            due_at=None,
+            finished_at=now,
+            error_code="",
+            error_message="",
+        )
+    )
+
+
+def assign(*, exception_id: int, before: str, assignee: str) -> bool:
+    """False when it is not `before` who looks after it, or when it was handled."""
+    records = ExceptionRecord.objects.unhandled().filter(pk=exception_id, assignee=before)
+    return bool(records.update(assignee=assignee))
 
 
 def give_up_run(*, run_id: int) -> None:
