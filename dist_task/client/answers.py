@@ -61,6 +61,7 @@ class Transaction:
     status: str
     compensation: str
     cancelling: bool
+    paused: bool
     created_by: str
     created_at: datetime
     started_at: datetime | None
@@ -99,6 +100,46 @@ class ExceptionRecord:
     handled_by: str
     resolution: str
     remark: str
+    assignee: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    at: datetime
+    actor: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentedException(ExceptionRecord):
+    """With the newest hundred comments, the oldest of them first."""
+
+    comments: tuple[Comment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PausedTransaction:
+    instance_id: str
+    status: str
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SettledException:
+    """What became of an exception whose task was skipped or completed. `status`: of the transaction."""
+
+    exception_id: int
+    handled: bool
+    resolution: str
+    task_status: str
+    instance_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedException:
+    exception_id: int
+    assignee: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +162,10 @@ def read(kind: type[Value], data: Mapping[str, Any]) -> Value:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name.endswith("_at") and value is not None:
+    if (name.endswith("_at") or name == "at") and value is not None:
         return datetime.fromisoformat(value)
     if name == "tasks":
         return tuple(read(Task, task) for task in value)
+    if name == "comments":
+        return tuple(read(Comment, comment) for comment in value)
     return value
