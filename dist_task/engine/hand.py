@@ -419,8 +419,8 @@ class Hand:
         )
         if took_answer:
             row = row._replace(took_answer=True)
-        elif isinstance(result, ItemsFailed):
-            row = row._replace(is_raised=False)
+        elif run.waits_for == WaitsFor.ITEMS and row.status == RunStatus.FAILED:
+            row = row._replace(by_items=True, is_raised=not isinstance(result, ItemsFailed))
         self._ended.append(row)
         if row.task_id in self._flow.wanted and row.status in SATISFIED_RUN and way.op == Op.ACTION:
             way.inputs.saw(row.task_id, output=row.output)

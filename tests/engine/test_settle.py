@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from dist_task.engine import operate, rescue
+from dist_task.engine.store import leases
+from dist_task.engine.store.batch import Begun, Ended, Write, Written
 from dist_task.errors import IllegalMove, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
+from tests.recording import claim, record
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -379,3 +382,45 @@ def test_a_worker_that_dies_right_after_it_changes_nothing(
     wait_for(lambda: statuses(failed.instance_id).get("then") == "failed")
     assert TaskRun.objects.get(transaction=failed, task_id="then").maybe_executed
     finished(failed.instance_id)
+
+
+def test_an_item_that_is_settled_while_its_task_fails_for_it_keeps_it_from_failing(transactional_db: None) -> None:
+    """The worker has decided already, and knows it not."""
+    flow = make_flow({"id": "pay", "type": "noop", "foreach": "params.items"})
+    for number, settle in enumerate((operate.skip_run, operate.complete_run, tried_again)):
+        worker_id, txn = failing_items(flow, instance_id=f"i{number}")
+        settle(record_of(txn).pk, **WHY)
+
+        whole = failed_run("pay", code="ITEMS_FAILED", by_items=True, is_raised=False)
+        end = Write(txn.pk, txn.revision, ended=[whole], finish="failed", release=True)
+
+        assert record(end, worker_id=worker_id) == [Written(stale=True)]
+        assert runs(txn.instance_id)[-1] == "waiting"
+        assert stored(txn.instance_id).status == "running"
+
+
+def tried_again(exception_id: int, *, actor: str, remark: str) -> object:
+    return operate.retry_exception(exception_id, actor=actor, remark=remark, delay_seconds=0)
+
+
+def failed_run(task_id: str, *, code: str, **more: Any) -> Ended:
+    return Ended(task_id, 1, "failed", "failed", error_code=code, outcome="terminal", task_name=task_id, **more)
+
+
+def failing_items(flow: Any, *, instance_id: str) -> tuple[int, Transaction]:
+    """A worker holds it; its item has failed, and the task waits for it still."""
+    begin(flow, params={"items": [1]}, instance_id=instance_id)
+    with connection.cursor() as cursor:
+        worker_id = leases.register(cursor, cluster="t", host="t", pid=1, lease_seconds=600)
+    claim(worker_id=worker_id, limit=1)
+    txn = stored(instance_id)
+    whole = Begun("pay", attempt=1, budget=1, input={"items": [1]})
+    item = Begun("pay", attempt=1, budget=1, input={"item": 1}, item=0)
+    waits = Ended("pay", 1, "waiting", "waiting", waits_for="items")
+    for write in (
+        {"begun": [whole]},
+        {"ended": [waits], "begun": [item]},
+        {"ended": [failed_run("pay", code="X", item=0)]},
+    ):
+        assert record(Write(txn.pk, txn.revision, **write), worker_id=worker_id) == [Written()]
+    return worker_id, txn

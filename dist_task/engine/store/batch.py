@@ -3,7 +3,8 @@
 The batch's number is the gate: a batch that was committed already, though its answer got lost, does nothing when it is
 sent again. The transactions' rows, locked where this worker still owns them, are the fence: everything is written for
 those only. An ended attempt is written where it still stands as running with the same number; starts, finish and
-release only where no verb from outside has raised the revision since it was read.
+release only where no verb from outside has raised the revision since it was read. So is the failure of a task with
+items, which is decided from what these were.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Ended(NamedTuple):
     task_name: str = ""
     maybe_executed: bool = False
     took_answer: bool = False  # this is what became of an answer from outside (see verbs.answer)
+    by_items: bool = False  # of a task whose items have ended: what they are may have been changed from outside
     is_raised: bool = True  # a failure opens an exception; not that of a task whose items have theirs
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
@@ -271,6 +273,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
             "task_name": ended.task_name,
             "maybe_executed": ended.maybe_executed,
             "took_answer": ended.took_answer,
+            "by_items": ended.by_items,
             "is_raised": ended.is_raised,
         }
     return row

@@ -88,10 +88,11 @@ ENDED_AND_LOGGED = f"""
                 attempt int, status text, event text, output jsonb, delay float8, waits_for text, error_code text,
                 error_message text, note text,
                 outcome text, fingerprint text, task_name text, maybe_executed boolean, took_answer boolean,
-                is_raised boolean, request jsonb, response jsonb)
+                by_items boolean, is_raised boolean, request jsonb, response jsonb)
             WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
               AND e.transaction_id = ANY(mine)
               AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)
+              AND (NOT COALESCE(e.by_items, false) OR e.transaction_id = ANY(current))
             RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, r.answer IS NULL AS is_unanswered, e.*
         ), logged AS (
             INSERT INTO dist_task_executionlog
