@@ -36,12 +36,20 @@ OPERATE = frozenset(
         "transactions.change_transaction",
         "exceptions_app.retry_exceptionrecord",
         "exceptions_app.handle_exceptionrecord",
+        "exceptions_app.assign_exceptionrecord",
+        "exceptions_app.comment_exceptionrecord",
+        "transactions.pause_transaction",
         "alerts.redeliver_delivery",
         "alerts.test_channel",
     }
 )
 SUPERVISE = frozenset(
-    {"transactions.compensate_transaction"} | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
+    {
+        "transactions.compensate_transaction",
+        "exceptions_app.skip_exceptionrecord",
+        "exceptions_app.complete_exceptionrecord",
+    }
+    | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
 )
 WRITE_FLOWS = frozenset(
     {

@@ -74,10 +74,10 @@ TRANSACTION_MOVES: dict[str, frozenset[str]] = {
     "cancelled": frozenset(),
 }
 RUN_MOVES: dict[str, frozenset[str]] = {
-    "pending": frozenset({"running", "skipped", "cancelled", "failed"}),
+    "pending": frozenset({"running", "success", "skipped", "cancelled", "failed"}),
     "running": frozenset({"success", "failed", "pending", "waiting"}),
     "waiting": frozenset({"success", "failed", "pending", "running", "cancelled"}),
-    "failed": frozenset({"pending", "skipped"}),
+    "failed": frozenset({"pending", "success", "skipped"}),
     "success": frozenset(),
     "skipped": frozenset(),
     "cancelled": frozenset(),

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import models
+from django.utils.dateparse import parse_datetime
 from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -182,6 +183,41 @@ class Seconds(serializers.FloatField):
         return float(data)
 
 
+class Moment(serializers.DateTimeField):
+    """A time that says its zone; times without one mean something else in each of them."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"zone": _("Must say its time zone.")}
+
+    @property
+    def hint(self) -> str:
+        return gettext("a time such as 2024-01-31T10:00:00Z")
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str):
+            self.fail("invalid", format="2024-01-31T10:00:00Z")
+        found = parse_datetime_or_none(data)
+        if found is None:
+            self.fail("invalid", format="2024-01-31T10:00:00Z")
+        if found.tzinfo is None:
+            self.fail("zone")
+        return found
+
+
+def parse_datetime_or_none(text: str) -> datetime | None:
+    try:
+        return parse_datetime(text)
+    except ValueError:  # the form of a time, but no day has it
+        return None
+
+
+@extend_schema_field({})
+class JSONValue(serializers.JSONField):
+    """Any JSON value, null included."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+
 @extend_schema_field(OpenApiTypes.OBJECT)
 class JSONObject(serializers.Field):
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": _("Must be a JSON object.")}
@@ -241,3 +277,9 @@ class Remark(StrictSerializer):
     """The body of a verb that needs none; who gives a reason finds it in the log."""
 
     remark = Text(required=False, allow_blank=True, default="", max_length=LONGEST_REMARK)
+
+
+class Reason(StrictSerializer):
+    """The body of a verb that needs one."""
+
+    remark = Text(max_length=LONGEST_REMARK, help_text="Why; kept in the log.")

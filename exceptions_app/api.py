@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.utils.translation import gettext
 from drf_spectacular.types import OpenApiTypes
@@ -17,11 +17,23 @@ from dist_task.authentication import actor
 from dist_task.engine import operate
 from dist_task.errors import NotFound
 from dist_task.problems import shown
-from dist_task.wire import wire_time
+from dist_task.wire import Reason, wire_time
 
 from .filters import ExceptionFilter
 from .models import ExceptionRecord
-from .serializers import ExceptionEntry, HandledException, Handling, Retrying, ScheduledRetry
+from .serializers import (
+    AssignedException,
+    Assigning,
+    Completing,
+    ExceptionEntry,
+    FullException,
+    HandledException,
+    Handling,
+    Retrying,
+    ScheduledRetry,
+    SettledException,
+    Skipping,
+)
 
 ID = OpenApiParameter("id", OpenApiTypes.INT64, OpenApiParameter.PATH)
 
@@ -48,14 +60,18 @@ class ExceptionViewSet(ListModelMixin, ApiViewSet):
         "retrieve": "exceptions_app.view_exceptionrecord",
         "handle": "exceptions_app.handle_exceptionrecord",
         "retry": "exceptions_app.retry_exceptionrecord",
+        "skip": "exceptions_app.skip_exceptionrecord",
+        "complete": "exceptions_app.complete_exceptionrecord",
+        "assign": "exceptions_app.assign_exceptionrecord",
+        "comment": "exceptions_app.comment_exceptionrecord",
     }
 
-    @extend_schema(summary="Show an exception", parameters=[ID])
+    @extend_schema(summary="Show an exception", parameters=[ID], responses=FullException)
     def retrieve(self, request: Request, pk: str) -> Response:
         record = self.get_queryset().filter(pk=checked_id(pk)).first()
         if record is None:
             raise missing(pk)
-        return Response(ExceptionEntry(record).data)
+        return Response(FullException(record).data)
 
     @extend_schema(
         summary="Mark an exception as handled", parameters=[ID], request=Handling, responses=HandledException
@@ -79,8 +95,60 @@ class ExceptionViewSet(ListModelMixin, ApiViewSet):
             checked_id(pk),
             actor=actor(request),
             delay_seconds=wanted.get("delay"),
+            at=wanted.get("at"),
+            input=wanted.get("input"),
             force=wanted["force"],
             remark=wanted["remark"],
         )
         next_at = wire_time(record.retry_next_at)
         return Response({"exception_id": record.pk, "retry_scheduled": True, "retry_next_at": next_at})
+
+    @extend_schema(
+        summary="Skip the failed task behind an exception",
+        description="The flow goes on, with `output` in place of what the task would have given.",
+        parameters=[ID],
+        request=Skipping,
+        responses=SettledException,
+    )
+    @action(detail=True, methods=["post"])
+    def skip(self, request: Request, pk: str) -> Response:
+        wanted = self.valid(Skipping)
+        return Response(settled(operate.skip_run(checked_id(pk), actor=actor(request), **wanted)))
+
+    @extend_schema(
+        summary="Complete by hand the task behind an exception",
+        description="It was done elsewhere and gave `output`: it counts as a success, and is undone like one.",
+        parameters=[ID],
+        request=Completing,
+        responses=SettledException,
+    )
+    @action(detail=True, methods=["post"])
+    def complete(self, request: Request, pk: str) -> Response:
+        wanted = self.valid(Completing)
+        return Response(settled(operate.complete_run(checked_id(pk), actor=actor(request), **wanted)))
+
+    @extend_schema(
+        summary="Say who looks after an exception", parameters=[ID], request=Assigning, responses=AssignedException
+    )
+    @action(detail=True, methods=["post"])
+    def assign(self, request: Request, pk: str) -> Response:
+        wanted = self.valid(Assigning)
+        record = operate.assign_exception(checked_id(pk), actor=actor(request), **wanted)
+        return Response({"exception_id": record.pk, "assignee": record.assignee})
+
+    @extend_schema(summary="Comment on an exception", parameters=[ID], request=Reason, responses=FullException)
+    @action(detail=True, methods=["post"])
+    def comment(self, request: Request, pk: str) -> Response:
+        wanted = self.valid(Reason)
+        return Response(FullException(operate.comment_exception(checked_id(pk), actor=actor(request), **wanted)).data)
+
+
+def settled(record: ExceptionRecord) -> dict[str, Any]:
+    return {
+        "exception_id": record.pk,
+        "handled": record.handled,
+        "resolution": record.resolution,
+        "task_status": record.run.status,
+        "instance_id": record.transaction.instance_id,
+        "status": record.transaction.status,
+    }

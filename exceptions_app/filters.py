@@ -17,6 +17,7 @@ class ExceptionFilter(filters.FilterSet):
     flow = filters.CharFilter(field_name="flow_id", max_length=16)
     flow_name = filters.CharFilter(field_name="flow__name", max_length=100)
     task = filters.CharFilter(field_name="task_id", max_length=64)
+    assignee = filters.CharFilter(field_name="assignee", max_length=150)
     instance_id = filters.CharFilter(field_name="transaction__instance_id", max_length=64)
 
     class Meta:

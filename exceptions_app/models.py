@@ -51,6 +51,14 @@ class ExceptionRecord(models.Model):
         _("resolution"), max_length=20, choices=Resolution, blank=True, default="", db_default=""
     )
     remark = models.TextField(_("remark"), blank=True, default="", db_default="")
+    assignee = models.CharField(
+        _("assigned to"),
+        max_length=150,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Who looks after it: the name of a user."),
+    )
 
     objects = ExceptionQuerySet.as_manager()
 
@@ -61,10 +69,15 @@ class ExceptionRecord(models.Model):
         permissions = (
             ("retry_exceptionrecord", _("Can retry exceptions and transactions")),
             ("handle_exceptionrecord", _("Can handle exceptions")),
+            ("assign_exceptionrecord", _("Can assign exceptions")),
+            ("comment_exceptionrecord", _("Can comment on exceptions")),
+            ("skip_exceptionrecord", _("Can skip failed tasks")),
+            ("complete_exceptionrecord", _("Can complete tasks by hand")),
         )
         indexes = (
             # inbox: newest of a status; stats: opened since midnight; groups
             models.Index(fields=["status", "-id"], name="exception_status_newest"),
+            models.Index(fields=["assignee", "-id"], name="exception_of_assignee", condition=~Q(assignee="")),
             models.Index(fields=["opened_at"], name="exception_opened"),
             models.Index(fields=["fingerprint"], name="exception_fingerprint"),
         )

@@ -26,7 +26,7 @@ from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import shown
 from dist_task.roles import roles_of
 from dist_task.states import Op, RunStatus
-from dist_task.wire import Remark
+from dist_task.wire import Reason, Remark
 from flows.registry_rows import load
 
 from . import reading, serializers
@@ -95,6 +95,9 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         "batch": "transactions.add_transaction",
         "retry": "exceptions_app.retry_exceptionrecord",
         "cancel": "transactions.change_transaction",
+        "pause": "transactions.pause_transaction",
+        "resume": "transactions.pause_transaction",
+        "complete": "exceptions_app.complete_exceptionrecord",
         "approve": "transactions.change_transaction",
         "reject": "transactions.change_transaction",
         "compensation": "transactions.view_transaction",
@@ -161,6 +164,43 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         wanted = self.valid(Remark)
         txn = operate.cancel_transaction(checked_id(instance_id), actor=actor(request), **wanted)
         return Response({"instance_id": txn.instance_id, "status": txn.status, "cancelling": txn.cancelling})
+
+    @extend_schema(
+        summary="Pause a transaction",
+        description="Nothing of it begins after this, nor of what it has started, until it is resumed. Attempts in "
+        "flight end; answers and callbacks are kept.",
+        request=Reason,
+        responses=serializers.PausedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(Reason)
+        return Response(shown_pause(operate.pause_transaction(checked_id(instance_id), actor=actor(request), **wanted)))
+
+    @extend_schema(
+        summary="Resume a paused transaction",
+        request=Reason,
+        responses=serializers.PausedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(Reason)
+        return Response(
+            shown_pause(operate.resume_transaction(checked_id(instance_id), actor=actor(request), **wanted))
+        )
+
+    @extend_schema(
+        summary="Complete by hand what waits for its service",
+        description="In place of the callback, or of the service's next answer. A task that has failed is completed "
+        "by its exception.",
+        request=serializers.Completion,
+        responses=serializers.MovedTransaction,
+    )
+    @action(detail=True, methods=["post"])
+    def complete(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(serializers.Completion)
+        txn = operate.complete_wait(checked_id(instance_id), actor=actor(request), **wanted)
+        return Response({"instance_id": txn.instance_id, "status": txn.status})
 
     @extend_schema(
         summary="Approve what waits for it",
@@ -268,6 +308,10 @@ def undo_entry(undoing: Undoing) -> dict[str, Any]:
         "attempt": run.attempt if run else 0,
         "error_message": run.error_message if run else "",
     }
+
+
+def shown_pause(txn: Transaction) -> dict[str, Any]:
+    return {"instance_id": txn.instance_id, "status": txn.status, "paused": txn.paused}
 
 
 def shown_start(started: Started) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 
+from dist_task.api import Flag
 from dist_task.states import TransactionStatus
 
 from .models import Transaction
@@ -29,6 +30,7 @@ def tie(ordering: str) -> str:
 
 class TransactionFilter(filters.FilterSet):
     status = filters.ChoiceFilter(choices=TransactionStatus.choices)
+    paused = Flag(field_name="paused")
     flow = filters.CharFilter(field_name="flow_id", max_length=16)
     flow_name = filters.CharFilter(field_name="flow__name", max_length=100)
     created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")

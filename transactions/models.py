@@ -52,6 +52,12 @@ class Transaction(models.Model):
         db_default=False,
         help_text=_("Cancelled once its attempts in flight end."),
     )
+    paused = models.BooleanField(
+        _("paused"),
+        default=False,
+        db_default=False,
+        help_text=_("Nothing of it begins until somebody resumes it."),
+    )
     params = models.JSONField(_("parameters"), default=dict, db_default={})
     wake_at = models.DateTimeField(_("due at"), null=True, db_default=Now())
     owner = models.BigIntegerField(_("held by worker"), null=True)
@@ -61,7 +67,9 @@ class Transaction(models.Model):
     started_at = models.DateTimeField(_("started at"), null=True)
     completed_at = models.DateTimeField(_("completed at"), null=True)
     resumed_at = models.DateTimeField(
-        _("resumed at"), null=True, help_text=_("When it was last taken up again after it had failed.")
+        _("resumed at"),
+        null=True,
+        help_text=_("When it was last taken up again after it had failed, or had been paused."),
     )
     parent = models.ForeignKey(
         "self",
@@ -88,7 +96,10 @@ class Transaction(models.Model):
         verbose_name = _("transaction")
         verbose_name_plural = _("transactions")
         ordering = ("-id",)
-        permissions = (("compensate_transaction", _("Can compensate transactions")),)
+        permissions = (
+            ("compensate_transaction", _("Can compensate transactions")),
+            ("pause_transaction", _("Can pause and resume transactions")),
+        )
         indexes = (
             # claim: SELECT ... WHERE wake_at <= now ORDER BY wake_at FOR UPDATE SKIP LOCKED (engine/store.py)
             models.Index(fields=["wake_at"], name="transaction_due", condition=Q(wake_at__isnull=False)),
@@ -100,6 +111,7 @@ class Transaction(models.Model):
                 name="transaction_status_newest",
                 condition=~Q(status=TransactionStatus.SUCCESS),
             ),
+            models.Index(fields=["-id"], name="transaction_paused_newest", condition=Q(paused=True)),
             models.Index(fields=["flow", "-id"], name="transaction_flow_newest"),
             models.Index(fields=["created_at"], name="transaction_created"),
             # those that a transaction has started; and of these, the ones whose end it has not been told

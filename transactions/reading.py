@@ -30,6 +30,7 @@ class Row(NamedTuple):
     status: str
     compensation: str
     cancelling: bool
+    paused: bool
     created_by: str
     created_at: datetime
     started_at: datetime | None
@@ -49,9 +50,9 @@ _ROWS = Prepared(
     "transactions_named",
     types=("text[]",),
     sql="""
-    SELECT t.id, t.instance_id, t.flow_id, f.name, f.version, t.status, t.compensation, t.cancelling, t.created_by,
-           t.created_at, t.started_at, t.completed_at, t.params::text, t.parent_id, t.parent_task_id, t.parent_op,
-           t.parent_item
+    SELECT t.id, t.instance_id, t.flow_id, f.name, f.version, t.status, t.compensation, t.cancelling, t.paused,
+           t.created_by, t.created_at, t.started_at, t.completed_at, t.params::text, t.parent_id, t.parent_task_id,
+           t.parent_op, t.parent_item
     FROM transactions_transaction t JOIN flows_flow f ON f.id = t.flow_id WHERE t.instance_id = ANY($1)
 """,
 )

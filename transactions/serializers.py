@@ -10,8 +10,18 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from dist_task.models import ExecutionLog, TaskRun
-from dist_task.states import CompensationStatus, RunStatus, TransactionStatus
-from dist_task.wire import JSONObject, Remark, RowSerializer, StrictSerializer, Text, WireTime, wire_time
+from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatus
+from dist_task.wire import (
+    JSONObject,
+    JSONValue,
+    Reason,
+    Remark,
+    RowSerializer,
+    StrictSerializer,
+    Text,
+    WireTime,
+    wire_time,
+)
 from flows.definition import FlowDefinition
 from flows.expressions import MOST_ITEMS
 
@@ -25,6 +35,7 @@ BRIEF = (
     "status",
     "compensation",
     "cancelling",
+    "paused",
     "created_by",
     "created_at",
     "started_at",
@@ -91,6 +102,19 @@ class Decision(Remark):
 
 class CancelledTransaction(MovedTransaction):
     cancelling = serializers.BooleanField(help_text="Attempts in flight are awaited; then it is cancelled.")
+
+
+class PausedTransaction(MovedTransaction):
+    paused = serializers.BooleanField()
+
+
+class Completion(Reason):
+    task_id = Text(max_length=64, help_text="The task that waits for its service, or for a callback.")
+    item = serializers.IntegerField(
+        required=False, min_value=0, max_value=MOST_ITEMS, help_text="Of a task with `foreach`: which of its items."
+    )
+    op = serializers.ChoiceField(choices=Op.choices, required=False, default=Op.ACTION.value)
+    output = JSONValue(required=False, help_text="What it gave, for those that depend on it.")
 
 
 class CompensatedTransaction(MovedTransaction):
@@ -215,6 +239,7 @@ def shown(
         "status": row.status,
         "compensation": row.compensation,
         "cancelling": row.cancelling,
+        "paused": row.paused,
         "created_by": row.created_by,
         "created_at": wire_time(row.created_at),
         "started_at": wire_time(row.started_at),

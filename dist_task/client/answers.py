@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -36,7 +36,11 @@ class MovedTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task of the flow, as it stands in a transaction. `id` is `{instance_id}_{task_id}`."""
+    """A task of the flow, as it stands in a transaction. `id` is `{instance_id}_{task_id}`.
+
+    `items`: of one with `foreach` that has begun, how many of its items stand how (`total`, `success`, ...). `child`:
+    of a subflow, the instance_id of the transaction that it started.
+    """
 
     id: str
     name: str
@@ -48,6 +52,8 @@ class Task:
     due_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    items: Mapping[str, int] | None = None
+    child: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class Transaction:
     status: str
     compensation: str
     cancelling: bool
+    paused: bool
     created_by: str
     created_at: datetime
     started_at: datetime | None
@@ -68,6 +75,7 @@ class Transaction:
     duration: float | None
     params: Mapping[str, Any]
     tasks: tuple[Task, ...]
+    parent: Mapping[str, Any] | None = None  # instance_id, task_id, op and item of what started it
 
     @property
     def is_final(self) -> bool:
@@ -99,6 +107,46 @@ class ExceptionRecord:
     handled_by: str
     resolution: str
     remark: str
+    assignee: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    at: datetime
+    actor: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentedException(ExceptionRecord):
+    """With the newest hundred comments, the oldest of them first."""
+
+    comments: tuple[Comment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PausedTransaction:
+    instance_id: str
+    status: str
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SettledException:
+    """What became of an exception whose task was skipped or completed. `status`: of the transaction."""
+
+    exception_id: int
+    handled: bool
+    resolution: str
+    task_status: str
+    instance_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedException:
+    exception_id: int
+    assignee: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +164,16 @@ class ScheduledRetry:
 
 
 def read(kind: type[Value], data: Mapping[str, Any]) -> Value:
-    """The members that `kind` names; times end in `_at`. Raises KeyError where one is missing."""
-    return kind(**{each.name: _value(each.name, data[each.name]) for each in fields(kind)})  # type: ignore[arg-type]
+    """The members that `kind` names; times end in `_at`. Raises KeyError where one is missing that has no default."""
+    named = [each for each in fields(kind) if each.name in data or each.default is MISSING]  # type: ignore[arg-type]
+    return kind(**{each.name: _value(each.name, data[each.name]) for each in named})
 
 
 def _value(name: str, value: Any) -> Any:
-    if name.endswith("_at") and value is not None:
+    if (name.endswith("_at") or name == "at") and value is not None:
         return datetime.fromisoformat(value)
     if name == "tasks":
         return tuple(read(Task, task) for task in value)
+    if name == "comments":
+        return tuple(read(Comment, comment) for comment in value)
     return value

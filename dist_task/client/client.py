@@ -5,16 +5,21 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 from .answers import (
+    AssignedException,
+    CommentedException,
     ExceptionRecord,
     HandledException,
     MovedTransaction,
+    PausedTransaction,
     ScheduledRetry,
+    SettledException,
     Start,
     Started,
     Transaction,
@@ -87,8 +92,23 @@ class Client:
 
     def retry(self, instance_id: str, *, remark: str = "") -> MovedTransaction:
         """Retries all failed tasks of a failed transaction now."""
-        path = f"/transactions/{quote(instance_id, safe='')}/retry"
-        return self._read(MovedTransaction, Request("POST", path, is_repeatable=False, body={"remark": remark}))
+        return self._post(MovedTransaction, _path(instance_id, verb="retry"), {"remark": remark})
+
+    def pause(self, instance_id: str, *, remark: str) -> PausedTransaction:
+        """Nothing of it begins after this, nor of what it has started, until it is resumed."""
+        return self._post(PausedTransaction, _path(instance_id, verb="pause"), {"remark": remark})
+
+    def resume(self, instance_id: str, *, remark: str) -> PausedTransaction:
+        return self._post(PausedTransaction, _path(instance_id, verb="resume"), {"remark": remark})
+
+    def complete_wait(
+        self, instance_id: str, task_id: str, *, remark: str, output: Any = None, item: int | None = None
+    ) -> MovedTransaction:
+        """Says in place of a service, for which a task waits, that it was done. `item`: of a task with `foreach`."""
+        body = {"task_id": task_id, "remark": remark, "output": output}
+        if item is not None:
+            body["item"] = item
+        return self._post(MovedTransaction, _path(instance_id, verb="complete"), body)
 
     def exceptions(
         self,
@@ -117,23 +137,50 @@ class Client:
                 return
             query["after"] = page[-1]["id"]
 
-    def exception(self, exception_id: int) -> ExceptionRecord:
-        return self._read(ExceptionRecord, Request("GET", f"/exceptions/{exception_id}", is_repeatable=True))
+    def exception(self, exception_id: int) -> CommentedException:
+        return self._read(CommentedException, Request("GET", f"/exceptions/{exception_id}", is_repeatable=True))
 
     def handle(self, exception_id: int, *, remark: str = "", resolution: str = "acknowledged") -> HandledException:
         """Marks an exception as handled; runs nothing. `resolution`: also fixed_externally, skipped, ignored."""
-        path, body = f"/exceptions/{exception_id}/handle", {"remark": remark, "resolution": resolution}
-        return self._read(HandledException, Request("POST", path, is_repeatable=False, body=body))
+        body = {"remark": remark, "resolution": resolution}
+        return self._post(HandledException, f"/exceptions/{exception_id}/handle", body)
 
     def retry_exception(
-        self, exception_id: int, *, delay_seconds: float | None = None, force: bool = False, remark: str = ""
+        self,
+        exception_id: int,
+        *,
+        delay_seconds: float | None = None,
+        at: datetime | None = None,
+        input: Mapping[str, Any] | None = None,
+        force: bool = False,
+        remark: str = "",
     ) -> ScheduledRetry:
-        """Schedules the task again after its interval, or after `delay_seconds`. `force`: also with no_retry."""
-        body: dict[str, Any] = {"force": force, "remark": remark}
-        if delay_seconds is not None:
-            body["delay"] = delay_seconds
-        path = f"/exceptions/{exception_id}/retry"
-        return self._read(ScheduledRetry, Request("POST", path, is_repeatable=False, body=body))
+        """Schedules the task again after its interval, after `delay_seconds`, or `at` a time that has a zone.
+
+        With `input` it is given that instead, under the same Idempotency-Key: for calls that were not done. `force`:
+        also with no_retry, and an `input` where the task may have been executed.
+        """
+        given = {"delay": delay_seconds, "at": at and at.isoformat(), "input": None if input is None else dict(input)}
+        body = {"force": force, "remark": remark, **{key: each for key, each in given.items() if each is not None}}
+        return self._post(ScheduledRetry, f"/exceptions/{exception_id}/retry", body)
+
+    def skip(self, exception_id: int, *, remark: str, output: Any = None, force: bool = False) -> SettledException:
+        """The failed task is passed over, `output` is what it gave. `force`: also where it may have been executed."""
+        body = {"remark": remark, "output": output, "force": force}
+        return self._post(SettledException, f"/exceptions/{exception_id}/skip", body)
+
+    def complete(self, exception_id: int, *, remark: str, output: Any = None, force: bool = False) -> SettledException:
+        """Says that the task was done elsewhere and gave `output`. `force`: also where the exception was handled."""
+        body = {"remark": remark, "output": output, "force": force}
+        return self._post(SettledException, f"/exceptions/{exception_id}/complete", body)
+
+    def assign(self, exception_id: int, assignee: str, *, remark: str = "", force: bool = False) -> AssignedException:
+        """Says who looks after it; "" for nobody. `force`: also where that is somebody else."""
+        body = {"assignee": assignee, "remark": remark, "force": force}
+        return self._post(AssignedException, f"/exceptions/{exception_id}/assign", body)
+
+    def comment(self, exception_id: int, remark: str) -> CommentedException:
+        return self._post(CommentedException, f"/exceptions/{exception_id}/comment", {"remark": remark})
 
     def close(self) -> None:
         """Closes the connections that nobody uses now; the next request opens another."""
@@ -150,12 +197,20 @@ class Client:
     def _get(self, instance_id: str, *, wait_seconds: float) -> Transaction:
         seconds = min(max(wait_seconds, 0.0), MOST_WAIT_SECONDS)
         query = {"wait": f"{seconds:.3f}"} if seconds else {}
-        path = f"/transactions/{quote(instance_id, safe='')}"
-        request = Request("GET", path, is_repeatable=True, query=query, answer_seconds=seconds)
+        request = Request("GET", _path(instance_id), is_repeatable=True, query=query, answer_seconds=seconds)
         return self._read(Transaction, request)
+
+    def _post(self, kind: type[Value], path: str, body: Mapping[str, Any]) -> Value:
+        """Sent once: a verb that was carried out is refused when it comes again."""
+        return self._read(kind, Request("POST", path, is_repeatable=False, body=body))
 
     def _read(self, kind: type[Value], request: Request) -> Value:
         return _read(kind, self._wire.data(request))
+
+
+def _path(instance_id: str, *, verb: str = "") -> str:
+    path = f"/transactions/{quote(instance_id, safe='')}"
+    return f"{path}/{verb}" if verb else path
 
 
 def _start_body(start: Start) -> dict[str, Any]:

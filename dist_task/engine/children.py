@@ -12,6 +12,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from dist_task.errors import DistTaskError, ExecutionError, NotFound
@@ -59,6 +60,13 @@ def ask(call: TaskCall, *, transaction_id: int, worker_id: int) -> Result | Ongo
         raise ExecutionError(
             "its transaction is cancelled, or held by another worker", code="CANCELLED", permanent=True
         )
+    result = _asked(call, parent=parent)
+    if parent.paused:  # while this attempt was in flight
+        operate.pause_descendants(parent, actor=ACTOR)
+    return result
+
+
+def _asked(call: TaskCall, *, parent: Transaction) -> Result | Ongoing:
     is_undoing = call.op == Op.COMPENSATE and not call.config  # a compensation may start a flow of its own, too
     child = _child_of(parent, call=call, op=Op.ACTION if is_undoing else call.op)
     if is_undoing:
@@ -230,7 +238,8 @@ def _result(told: Told) -> Result:
 
 def _output(child: Transaction) -> dict[str, Any]:
     """What its tasks gave, by task; left out where that is more than MOST_OUTPUT_BYTES."""
-    runs = TaskRun.objects.filter(transaction=child, op=Op.ACTION, item=WHOLE, status=RunStatus.SUCCESS)
+    gave_something = Q(status=RunStatus.SUCCESS) | Q(status=RunStatus.SKIPPED, output__isnull=False)
+    runs = TaskRun.objects.filter(gave_something, transaction=child, op=Op.ACTION, item=WHOLE)
     tasks: dict[str, Any] = {}
     size = 0
     for task_id, output in runs.values_list("task_id", "output").iterator(chunk_size=100):

@@ -57,6 +57,7 @@ class Direction:
         else:
             progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
             items = {task_id: range(inputs.count(task_id)) for task_id in flow.fans if inputs.has_begun(task_id)}
+        progress.paused = claimed.paused
         way = cls(
             op=op,
             steps=steps,

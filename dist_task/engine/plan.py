@@ -64,6 +64,7 @@ class Progress:
     graph: Graph
     ends: Ends
     cancelling: bool = False
+    paused: bool = False  # nothing begins, no wait is over
     passed_over: frozenset[str] = frozenset()
     runs: dict[str, RunState] = field(default_factory=dict)
     fans: dict[str, Fan] = field(default_factory=dict)
@@ -145,6 +146,8 @@ class Progress:
         """
         if self.cancelling:
             return self._moves_to_cancel()
+        if self.paused:
+            return [] if self._is_running else [Wait(FOREVER)]
         tasks = self.graph.tasks
         ready = islice(self._ready, most)
         starts: list[Move] = [Start(task_id, 1, tasks[task_id].retry.tries) for task_id in ready]

@@ -14,12 +14,16 @@ NAME = "t.instance_id || '/' || r.task_id || CASE r.item WHEN -1 THEN '' ELSE '/
 ENDED = f"""(SELECT transaction_id, task_id, op, item, count(*) AS n, count(DISTINCT attempt) AS different,
         max(attempt) AS last, count(*) FILTER (WHERE event = 'succeeded') AS successes
     FROM dist_task_executionlog WHERE event IN {ATTEMPT_EVENTS} GROUP BY 1, 2, 3, 4)"""
+COMPLETED = """(SELECT count(*) FROM dist_task_executionlog l WHERE l.transaction_id = r.transaction_id
+    AND l.task_id = r.task_id AND l.op = r.op AND l.item = r.item AND l.event = 'completed')"""
 OF_RUN = "{0}.transaction_id = r.transaction_id AND {0}.task_id = r.task_id AND {0}.op = r.op AND {0}.item = r.item"
 ENDED_OF_RUN = """(r.attempt - CASE WHEN r.status IN ('running', 'waiting')
     OR (r.status = 'cancelled' AND r.waits_for <> '') THEN 1 ELSE 0 END)"""
-RETRIED = """l.transaction_id = r.transaction_id AND l.event = 'retried' AND (l.task_id = r.task_id
-      AND l.op = r.op AND (l.item = r.item OR r.item = -1)
-    OR (l.task_id = '' AND COALESCE(l.detail ->> 'op', 'action') = r.op
+# By a person; an item that is skipped or completed lets its task be tried again.
+RETRIED = """l.transaction_id = r.transaction_id AND (l.task_id = r.task_id AND l.op = r.op
+      AND (l.event = 'retried' AND (l.item = r.item OR r.item = -1)
+        OR l.event IN ('skipped', 'completed') AND l.item >= 0 AND r.item = -1)
+    OR (l.event = 'retried' AND l.task_id = '' AND COALESCE(l.detail ->> 'op', 'action') = r.op
       AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
 ITEM_OF_RUN = """dist_task_taskrun i WHERE i.transaction_id = r.transaction_id AND i.task_id = r.task_id
     AND i.op = r.op AND i.item >= 0"""
@@ -85,8 +89,10 @@ RULES = (
                 WHERE started_at IS NOT NULL GROUP BY 1, 2
             ), settled AS (
                 SELECT transaction_id, task_id, min(at) AS ended_at, min(done_at) AS done_at FROM (
-                    SELECT transaction_id, task_id, at, CASE event WHEN 'succeeded' THEN at END AS done_at
-                    FROM dist_task_executionlog WHERE op = 'action' AND item = -1 AND event IN {ATTEMPT_EVENTS}
+                    SELECT transaction_id, task_id, at,
+                        CASE WHEN event IN ('succeeded', 'completed') THEN at END AS done_at
+                    FROM dist_task_executionlog
+                    WHERE op = 'action' AND item = -1 AND (event IN {ATTEMPT_EVENTS} OR event = 'completed')
                     UNION ALL
                     SELECT transaction_id, task_id, finished_at, finished_at
                     FROM dist_task_taskrun WHERE op = 'action' AND item = -1 AND status = 'skipped') AS ends
@@ -102,9 +108,9 @@ RULES = (
     Rule(
         6,
         name="one_success",
-        sentence="At most one success is recorded per task run, and it stays one.",
+        sentence="At most one success is recorded per task run, by a worker or by hand, and it stays one.",
         sql=f"""SELECT {NAME} AS example FROM {RUNS} LEFT JOIN {ENDED} e ON {OF_RUN.format("e")}
-            WHERE COALESCE(e.successes, 0) <> CASE r.status WHEN 'success' THEN 1 ELSE 0 END""",
+            WHERE COALESCE(e.successes, 0) + {COMPLETED} <> CASE r.status WHEN 'success' THEN 1 ELSE 0 END""",
     ),
     Rule(
         7,
@@ -150,7 +156,7 @@ RULES = (
             WHERE (t.status IN ('success', 'failed', 'cancelled')) <> (t.completed_at IS NOT NULL)
                OR (t.completed_at IS NOT NULL AND t.compensation <> 'running'
                    AND (t.owner IS NOT NULL OR t.wake_at IS NOT NULL))
-               OR (t.completed_at IS NOT NULL AND t.cancelling)""",
+               OR (t.completed_at IS NOT NULL AND (t.cancelling OR (t.paused AND t.compensation <> 'running')))""",
     ),
     Rule(
         10,
@@ -181,11 +187,11 @@ RULES = (
     Rule(
         10,
         name="items_are_complete",
-        sentence="A successful task with items has run each of them with success; items belong to such a task.",
+        sentence="Of a successful task with items each has succeeded or was skipped; items belong to such a task.",
         sql=f"""SELECT {NAME} AS example FROM {RUNS} JOIN task d ON {OF_TASK} AND d.has_items
             WHERE r.op = 'action' AND r.item = -1 AND r.status = 'success'
               AND jsonb_array_length(r.input -> 'items') <> (
-                SELECT count(*) FROM {ITEM_OF_RUN} AND i.status = 'success')
+                SELECT count(*) FROM {ITEM_OF_RUN} AND i.status IN ('success', 'skipped'))
             UNION ALL
             SELECT {NAME} FROM {RUNS} WHERE r.item >= 0 AND NOT EXISTS (
                 SELECT 1 FROM dist_task_taskrun i WHERE i.transaction_id = r.transaction_id
@@ -323,13 +329,13 @@ RULES = (
     Rule(
         15,
         name="compensation_is_complete",
-        sentence="Where compensation is done, all that was to be undone has been, each once.",
+        sentence="Where compensation is done, all that was to be undone has been, each once, or was skipped by hand.",
         sql=f"""SELECT {NAME} AS example FROM {RUNS}
             JOIN task d ON d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.op = 'compensate'
             LEFT JOIN dist_task_taskrun b ON b.transaction_id = r.transaction_id AND b.task_id = r.task_id
              AND b.op = 'compensate' AND b.item = r.item
             WHERE t.compensation = 'done' AND r.op = 'action' AND (r.status = 'success' OR r.maybe_executed)
-              AND b.status IS DISTINCT FROM 'success' AND NOT (d.has_items AND r.item = -1)""",
+              AND COALESCE(b.status NOT IN ('success', 'skipped'), true) AND NOT (d.has_items AND r.item = -1)""",
     ),
     Rule(
         15,
@@ -371,10 +377,11 @@ RULES = (
     Rule(
         18,
         name="no_limbo",
-        sentence="A transaction with something left to do has an owner that exists, a due time, or waits for somebody.",
+        sentence="A transaction with something left to do has a living owner, a due time, waits, or is paused.",
         sql="""SELECT t.instance_id AS example FROM transactions_transaction t
             LEFT JOIN dist_task_worker w ON w.id = t.owner
             WHERE (t.completed_at IS NULL OR t.compensation = 'running')
+              AND NOT (t.paused AND t.owner IS NULL)
               AND w.id IS NULL AND (t.owner IS NOT NULL OR (t.wake_at IS NULL AND NOT EXISTS (
                 SELECT FROM dist_task_taskrun r WHERE r.transaction_id = t.id AND r.status = 'waiting'
                 AND r.due_at IS NULL AND r.answer IS NULL AND r.waits_for <> 'items')))""",
@@ -405,6 +412,15 @@ RULES = (
               AND c.compensation <> 'running' AND NOT EXISTS (SELECT FROM dist_task_executionlog l
                 WHERE l.transaction_id = c.id AND l.at > statement_timestamp() - interval '1 minute')""",
         is_warning=True,
+    ),
+    Rule(
+        18,
+        name="paused_stands_still",
+        sentence="Nothing of a paused transaction has begun since it was paused.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} WHERE t.paused AND r.started_at > (
+                SELECT max(l.at) FROM dist_task_executionlog l WHERE l.transaction_id = t.id AND l.event = 'paused')
+            UNION ALL SELECT t.instance_id FROM transactions_transaction t WHERE t.paused AND NOT EXISTS (
+                SELECT FROM dist_task_executionlog l WHERE l.transaction_id = t.id AND l.event = 'paused')""",
     ),
     Rule(
         18,

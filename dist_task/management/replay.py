@@ -1,4 +1,4 @@
-"""What both replay commands do: select rows, ask one verb of the engine for each, count, report."""
+"""What commands of operators do: select rows, ask one verb of the engine for each, count, report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A row to retry; with a `refusal` it was asked for by name and is not going to be tried."""
+    """A row to ask the verb for; with a `refusal` it was asked for by name and is not going to be tried."""
 
     key: Any
     label: str
@@ -32,6 +32,8 @@ class ReplayCommand(BaseCommand, ABC):
 
     one: str
     many: str
+    verb: str = "retry"
+    done: str = "retried"
 
     @abstractmethod
     def selected(self, options: dict[str, Any]) -> QuerySet[Any]:
@@ -49,7 +51,8 @@ class ReplayCommand(BaseCommand, ABC):
     def target(self, row: Any) -> Target: ...
 
     @abstractmethod
-    def retry(self, key: Any, *, options: dict[str, Any]) -> None: ...
+    def act(self, key: Any, *, options: dict[str, Any]) -> None:
+        """Asks the engine's verb. Raises DistTaskError where that is refused."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--flow", action="append", metavar="ID", help="of this flow version (repeatable)")
@@ -71,22 +74,22 @@ class ReplayCommand(BaseCommand, ABC):
             failed += bool(refusal)
             if refusal:
                 self.stderr.write(f"{target.label}: {refusal}")
-        verb = "would be retried" if options["dry_run"] else "retried"
+        verb = f"would be {self.done}" if options["dry_run"] else self.done
         self.stdout.write(f"{done} {self.one if done == 1 else self.many} {verb}, {failed} failed")
         if failed:
-            raise CommandError(f"{failed} of {done + failed} could not be retried")
+            raise CommandError(f"{failed} of {done + failed} could not be {self.done}")
 
     def _replay(self, target: Target, *, options: dict[str, Any]) -> str:
         """Why it did not work; empty where it did."""
         if options["dry_run"]:
-            self.stdout.write(f"would retry {target.label}")
+            self.stdout.write(f"would {self.verb} {target.label}")
             return ""
         try:
-            self.retry(target.key, options=options)
+            self.act(target.key, options=options)
         except DistTaskError as error:
             return str(error)
         if options["verbosity"] > 1:
-            self.stdout.write(f"retried {target.label}")
+            self.stdout.write(f"{self.done} {target.label}")
         return ""
 
     def _targets(self, options: dict[str, Any]) -> Iterator[Target]:

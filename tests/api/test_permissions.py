@@ -89,6 +89,13 @@ ACTIONS = {
     "batch": ("POST", "/api/v1/transactions/batch"),
     "retry": ("POST", "/api/v1/transactions/i1/retry"),
     "cancel": ("POST", "/api/v1/transactions/i1/cancel"),
+    "pause": ("POST", "/api/v1/transactions/i1/pause"),
+    "resume": ("POST", "/api/v1/transactions/i1/resume"),
+    "complete a wait": ("POST", "/api/v1/transactions/i1/complete"),
+    "skip": ("POST", "/api/v1/exceptions/1/skip"),
+    "complete": ("POST", "/api/v1/exceptions/1/complete"),
+    "assign": ("POST", "/api/v1/exceptions/1/assign"),
+    "comment": ("POST", "/api/v1/exceptions/1/comment"),
     "approve": ("POST", "/api/v1/transactions/i1/approve"),
     "reject": ("POST", "/api/v1/transactions/i1/reject"),
     "compensate": ("POST", "/api/v1/transactions/i1/compensate"),
@@ -109,8 +116,13 @@ ACTIONS = {
 }
 VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels"}
 START = {"start", "batch"}
-OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", "test a channel", "redeliver"}
-SUPERVISE = {"compensate"}
+OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", "test a channel", "redeliver"} | {
+    "pause",
+    "resume",
+    "assign",
+    "comment",
+}
+SUPERVISE = {"compensate", "skip", "complete", "complete a wait"}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {
     "viewer": VIEW,

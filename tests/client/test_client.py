@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -122,6 +122,31 @@ def test_an_exception_is_handled_once(client: Client, owner: Owner, service: Ser
     with pytest.raises(ApiError) as caught:
         client.handle(record.id)
     assert caught.value.code == 400
+
+
+def test_the_verbs_of_operators(client: Client, owner: Owner, service: Service, order_id: str) -> None:
+    service.answer("/pay", Answer(400))
+    flow_id = owner.flow("client", http_task("pay", service))
+    client.start(order_id, flow_id=flow_id)
+    client.wait(order_id, seconds=60)
+    (record,) = client.exceptions(instance_id=order_id)
+
+    commented = client.comment(record.id, "the bank is asked")
+    client.retry_exception(record.id, at=datetime.now(UTC) + timedelta(hours=1), input={"amount": 2})
+    paused = client.pause(order_id, remark="the bank is down")
+    resumed = client.resume(order_id, remark="the bank is back")
+    settled = client.complete(record.id, remark="the bank did it", output={"id": 7})
+
+    assert [(each.remark, each.at.tzinfo) for each in commented.comments] == [("the bank is asked", UTC)]
+    assert (paused.paused, resumed.paused) == (True, False)
+    assert (settled.task_status, settled.resolution) == ("success", "fixed_externally")
+    assert client.wait(order_id, seconds=60).status == "success"
+    with pytest.raises(ApiError, match="handled by"):
+        client.skip(record.id, remark="too late")
+    with pytest.raises(ApiError, match="handled by"):
+        client.assign(record.id, "")
+    with pytest.raises(ApiError, match="waits for its service"):
+        client.complete_wait(order_id, "pay", remark="too late")
 
 
 def test_what_is_wrong_is_said_with_its_place(client: Client) -> None:

@@ -117,7 +117,7 @@ def test_an_answer_of_something_else_is_no_answer(impatient: Client, service: Se
 
 def test_pages_of_exceptions_are_walked_through(impatient: Client, service: Service) -> None:
     record = dict.fromkeys(("task_id", "task_name", "error_message", "status", "instance_id", "flow_id", "task"), "")
-    record |= dict.fromkeys(("op", "error_code", "outcome", "handled_by", "resolution", "remark"), "")
+    record |= dict.fromkeys(("op", "error_code", "outcome", "handled_by", "resolution", "remark", "assignee"), "")
     record |= {"handled": False, "item": -1, "occurrences": 1, "retry_next_at": None, "handled_at": None}
     record |= {"opened_at": "2024-01-31T10:00:00Z", "last_at": "2024-01-31T10:00:00.125Z"}
     pages = [[{**record, "id": number} for number in range(top, max(top - 200, 0), -1)] for top in (201, 1)]

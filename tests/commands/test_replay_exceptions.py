@@ -84,6 +84,16 @@ def test_handled_no_takes_retrying_ones_too(run):
     assert run("replay_exceptions", "--handled", "no", "--delay", "0").out.startswith("1 exception ")
 
 
+def test_a_time_replaces_the_interval(run):
+    record = fail_one("a", flow=make_flow())
+    at = (timezone.now() + timedelta(hours=5)).isoformat()
+
+    run("replay_exceptions", "--at", at)
+
+    record.refresh_from_db()
+    assert record.retry_next_at.isoformat() == at
+
+
 def test_no_retry_needs_force(run):
     fail_one("a", flow=make_flow(strategy="no_retry"))
 

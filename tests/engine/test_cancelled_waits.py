@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dist_task.engine import operate
+from dist_task.engine.store import verbs
 from dist_task.errors import IllegalMove, NotFound
 from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
@@ -77,4 +78,4 @@ def test_an_approval_of_what_is_being_cancelled_is_refused(worker: WorkerThread,
 
 def test_what_was_pruned_meanwhile_is_not_found(db: None) -> None:
     with pytest.raises(NotFound, match="any more"):
-        operate.verbs.lock(4711)
+        verbs.lock(4711)

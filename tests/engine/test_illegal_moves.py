@@ -19,6 +19,7 @@ from dist_task.states import (
     FINAL_TRANSACTION,
     RUN_MOVES,
     TRANSACTION_MOVES,
+    RunStatus,
 )
 from exceptions_app.models import ExceptionRecord
 from tests.commands.rows import fail_one, make_flow
@@ -136,6 +137,43 @@ def test_an_exception_of_what_has_ended_is_not_retried(record: ExceptionRecord, 
         operate.retry_exception(record.pk, actor="ann")
 
     assert statuses(record) == before
+
+
+@pytest.mark.parametrize("verb", [operate.skip_run, operate.complete_run])
+@pytest.mark.parametrize("status", ["running", "waiting", "success", "skipped", "cancelled"])
+def test_a_run_that_has_not_failed_is_not_settled(record: ExceptionRecord, status: str, verb: Any) -> None:
+    put_run(record, status)
+    before, rows = statuses(record), ExecutionLog.objects.count()
+
+    with pytest.raises(IllegalMove, match="right now"):
+        verb(record.pk, actor="ann", remark="why", force=True)
+
+    assert not verbs.settle_run(run_id=record.run_id, status=RunStatus.SKIPPED, output=None)
+    assert not verbs.replace_input(run_id=record.run_id, value={})
+    assert (statuses(record), ExecutionLog.objects.count()) == (before, rows)
+
+
+@pytest.mark.parametrize("verb", [operate.skip_run, operate.complete_run])
+@pytest.mark.parametrize("status", ["success", "cancelled"])
+def test_a_run_of_what_has_ended_is_not_settled(record: ExceptionRecord, status: str, verb: Any) -> None:
+    put_transaction(record, status)
+    before = statuses(record)
+
+    with pytest.raises(IllegalMove, match="can no longer be skipped or completed"):
+        verb(record.pk, actor="ann", remark="why", force=True)
+
+    assert statuses(record) == before
+
+
+@pytest.mark.parametrize("status", sorted(FINAL_TRANSACTION))
+def test_what_has_ended_is_not_paused(record: ExceptionRecord, status: str) -> None:
+    txn = put_transaction(record, status)
+
+    with pytest.raises(IllegalMove, match="cannot be paused"):
+        operate.pause_transaction(txn.instance_id, actor="ann", remark="why")
+
+    assert not verbs.pause(txn)
+    assert not verbs.resume(txn, due_at=timezone.now())
 
 
 @pytest.mark.parametrize("verb", [operate.retry_exception, operate.handle_exception])

@@ -97,6 +97,7 @@ PLANTED: dict[str, list[str]] = {
         RUN.format("started_at = r.started_at - interval '1 hour'", run_of("undone", "a", op="compensate"))
     ],
     "failed_compensation_is_seen": [TXN.format("compensation = 'failed'", "undone")],
+    "paused_stands_still": [TXN.format("paused = true", "due")],
     "no_limbo": [TXN.format("wake_at = NULL", "due")],
     "child_will_tell": [RUN.format("status = 'waiting', waits_for = 'child'", run_of("busy", "a"))],
     "owes_its_parent": [TXN.format("owes_parent = true", "due")],

@@ -3,7 +3,8 @@
 The batch's number is the gate: a batch that was committed already, though its answer got lost, does nothing when it is
 sent again. The transactions' rows, locked where this worker still owns them, are the fence: everything is written for
 those only. An ended attempt is written where it still stands as running with the same number; starts, finish and
-release only where no verb from outside has raised the revision since it was read.
+release only where no verb from outside has raised the revision since it was read. So is the end of a task with
+items, which is concluded from what these were.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def finish(cursor: Any, *, transaction_ids: list[int], status: str) -> None:
         WITH done AS (
             UPDATE transactions_transaction
             SET status = %(status)s, completed_at = GREATEST(clock_timestamp(), created_at), owner = NULL,
-                wake_at = NULL, cancelling = false
+                wake_at = NULL, cancelling = false, paused = false
             WHERE id = ANY(%(ids)s) AND status = ANY(%(sources)s)
             RETURNING flow_id, CASE WHEN status = 'success'
                 THEN (EXTRACT(EPOCH FROM completed_at - created_at) * 1000)::bigint ELSE 0 END AS duration_ms

@@ -37,7 +37,7 @@ WITH me AS MATERIALIZED (
         status = CASE t.status WHEN 'pending' THEN 'running' ELSE t.status END
     FROM due WHERE t.id = due.id
     RETURNING t.id, t.instance_id, t.flow_id, t.revision, t.params, t.cancelling, t.compensation, t.completed_at,
-        due.fresh, t.owes_parent, COALESCE(t.resumed_at, t.started_at) AS running_since
+        due.fresh, t.owes_parent, t.paused, COALESCE(t.resumed_at, t.started_at) AS running_since
 ), placed AS MATERIALIZED (
     SELECT taken.*, fresh AND row_number() OVER (PARTITION BY flow_id, fresh) <= ($4 -> flow_id -> 'most')::int
         AS opened
@@ -58,7 +58,7 @@ WITH me AS MATERIALIZED (
 )
 SELECT ahead.due_in, placed.id, instance_id, flow_id, revision, params, cancelling, compensation,
        completed_at IS NOT NULL, fresh, COALESCE(opened, false),
-       owes_parent, EXTRACT(EPOCH FROM statement_timestamp() - running_since)::float8
+       owes_parent, paused, EXTRACT(EPOCH FROM statement_timestamp() - running_since)::float8
 FROM (SELECT CASE WHEN $3 THEN (
     SELECT EXTRACT(EPOCH FROM wake_at - clock_timestamp())::float8 FROM transactions_transaction
     WHERE wake_at > statement_timestamp() + interval '{LEAD_SECONDS} seconds' AND owner IS NULL ORDER BY wake_at LIMIT 1
@@ -78,7 +78,7 @@ RUNS = """
 EXECUTE_CLAIM = "EXECUTE claim_due(%s, %s, %s, %s)"
 OWNED = """
     SELECT id, instance_id, flow_id, revision, params, cancelling, compensation, completed_at IS NOT NULL, false, false,
-           owes_parent,
+           owes_parent, paused,
            COALESCE(EXTRACT(EPOCH FROM statement_timestamp() - COALESCE(resumed_at, started_at)), 0)::float8
     FROM transactions_transaction
 """
@@ -96,7 +96,8 @@ class Claimed(NamedTuple):
     fresh: bool  # never claimed before: it has no runs to read
     opened: bool  # the attempts of the flow's first tasks were begun with the claim
     owes_parent: bool  # another transaction waits for its end
-    running_seconds: float  # since it was first claimed, or was taken up again after it had failed
+    paused: bool  # it is only held for attempts that are in flight
+    running_seconds: float  # since it was first claimed, or was taken up again after it had failed or been paused
 
 
 class StoredRun(NamedTuple):
@@ -184,7 +185,8 @@ def owned(cursor: Any, *, worker_id: int) -> list[Claimed]:
 
 
 class Gathered(NamedTuple):
-    """The outputs of all items in their order, None for one that gave none; None in all where the task was skipped."""
+    """The outputs of all items in their order, None for one that gave none. Of a task that was skipped what an operator
+    gave in their place, or None."""
 
     outputs: list[Any] | None
     fault: str = ""  # why they cannot be looked at
@@ -218,17 +220,17 @@ def _gathered(cursor: Any, *, transaction_id: int, task_id: str) -> Gathered:
     of_task = {"transaction": transaction_id, "task": task_id}
     cursor.execute(
         """
-        SELECT (SELECT status FROM dist_task_taskrun
-                WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item = -1),
-               sum(octet_length(output::text))
+        SELECT status, output, (
+            SELECT sum(octet_length(output::text)) FROM dist_task_taskrun
+            WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0)
         FROM dist_task_taskrun
-        WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item >= 0
+        WHERE transaction_id = %(transaction)s AND task_id = %(task)s AND op = 'action' AND item = -1
         """,
         of_task,
     )
-    status, size = cursor.fetchone()
-    if status not in ("success", "failed"):
-        return Gathered(None)
+    status, output, size = cursor.fetchone() or (None, None, None)
+    if status not in ("success", "failed"):  # skipped: by its condition, or by an operator who may have said a list
+        return Gathered(output if status == "skipped" else None)
     if (size or 0) > MOST_GATHERED_BYTES:
         message = _("the outputs of all items of %(task)s have %(size)d bytes: at most %(most)d can be looked at")
         return Gathered(None, message % {"task": task_id, "size": size, "most": MOST_GATHERED_BYTES})

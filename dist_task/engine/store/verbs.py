@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Coalesce, Least, Now
+from django.db.models import BooleanField, Case, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 from django.utils.translation import gettext as _
 
 from dist_task.errors import NotFound
@@ -33,6 +33,8 @@ from transactions.models import Transaction
 
 HAS_PARENT = ExpressionWrapper(Q(parent__isnull=False), output_field=BooleanField())
 """Who is asked for something by its parent, or goes on after its end, owes an answer."""
+PAUSABLE = Q(completed_at__isnull=True) | Q(compensation=CompensationStatus.RUNNING)
+"""What has something left to do."""
 
 
 def lock(transaction_id: int) -> Transaction:
@@ -74,6 +76,36 @@ def schedule_runs(*, run_ids: list[int], budgets: dict[int, int], due_at: dateti
             (due_at, run_ids, [budgets[run_id] for run_id in run_ids], list(sources(RUN_MOVES, to=RunStatus.PENDING))),
         )
         return int(cursor.rowcount)
+
+
+def replace_input(*, run_id: int, value: dict[str, Any]) -> bool:
+    """Of a run that has not begun its next attempt. False when it stands otherwise."""
+    stands = TaskRun.objects.filter(pk=run_id, status__in=(RunStatus.PENDING, RunStatus.FAILED))
+    return bool(stands.update(input=value))
+
+
+def settle_run(*, run_id: int, status: RunStatus, output: Any) -> bool:
+    """A failed run, or one that is to be tried again, becomes skipped or a success by somebody's word. False when it
+    stands otherwise."""
+    by_hand = (RunStatus.PENDING, RunStatus.FAILED)
+    now = Greatest(Now(), Coalesce(F("started_at"), Now()))
+    return bool(
+        TaskRun.objects.filter(pk=run_id, status__in=by_hand).update(
+            status=status,
+            output=output,
+            answer=None,
+            due_at=None,
+            finished_at=now,
+            error_code="",
+            error_message="",
+        )
+    )
+
+
+def assign(*, exception_id: int, before: str, assignee: str) -> bool:
+    """False when it is not `before` who looks after it, or when it was handled."""
+    records = ExceptionRecord.objects.unhandled().filter(pk=exception_id, assignee=before)
+    return bool(records.update(assignee=assignee))
 
 
 def give_up_run(*, run_id: int) -> None:
@@ -130,13 +162,15 @@ def prolong(*, run_id: int, seconds: float) -> None:
 
 
 def wake(transaction: Transaction, *, due_at: datetime | None = None) -> None:
-    """Makes the transaction due at `due_at` (default: now) at the latest, and its owner plan again.
+    """Makes the transaction due at `due_at` (default: now) at the latest, and its owner plan again. One that is paused
+    and that nobody holds is due when it is resumed.
 
     `Coalesce` first: in PostgreSQL LEAST leaves nulls out, elsewhere it does not, and the reader should not wonder.
     """
     when = Now() if due_at is None else due_at
+    stands_still = When(paused=True, owner__isnull=True, then=F("wake_at"))
     Transaction.objects.filter(pk=transaction.pk).update(
-        revision=F("revision") + 1, wake_at=Least(Coalesce(F("wake_at"), when), when)
+        revision=F("revision") + 1, wake_at=Case(stands_still, default=Least(Coalesce(F("wake_at"), when), when))
     )
 
 
@@ -169,41 +203,95 @@ def undo(transaction: Transaction, *, due_at: datetime) -> bool:
 
 def ask_to_cancel(transaction: Transaction) -> None:
     """Attempts are in flight: nothing more starts, and their owner cancels when they have ended."""
-    Transaction.objects.filter(pk=transaction.pk).update(cancelling=True)
+    Transaction.objects.filter(pk=transaction.pk).update(cancelling=True, paused=False)
     wake(transaction)
 
 
 def ask_descendants_to_cancel(transaction: Transaction, *, actor: str, message: str) -> None:
     """All that a transaction has started, and what that has started, as far as it has not ended. One that is being
-    undone is left to that. Each has its entry in the log. Locked in the order of ids, as everybody does.
+    undone is left to that.
 
     Until nobody is left: while one was waited for, it may have started another, which no look before that shows.
     """
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute(_ASK_BELOW, {"id": transaction.pk, "actor": actor, "message": message})
-            if not cursor.rowcount:
-                return
+    given = {"id": transaction.pk, "event": LogEvent.CANCELLED.value, "actor": actor, "message": message}
+    while _turn_descendants(
+        "cancelling = true, paused = false, wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())",
+        where="t.completed_at IS NULL AND NOT t.cancelling AND t.compensation = 'none'",
+        given=given,
+    ):
+        pass
 
 
-_ASK_BELOW = """
-    WITH RECURSIVE below AS (
-        SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
-        UNION
-        SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
-    ), open AS MATERIALIZED (
-        SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
-        WHERE t.completed_at IS NULL AND NOT t.cancelling AND t.compensation = 'none'
-        ORDER BY t.id FOR NO KEY UPDATE OF t
-    ), asked AS (
-        UPDATE transactions_transaction t
-        SET cancelling = true, revision = revision + 1,
-            wake_at = LEAST(COALESCE(wake_at, clock_timestamp()), clock_timestamp())
-        FROM open WHERE t.id = open.id RETURNING t.id
+def pause(transaction: Transaction) -> bool:
+    """Nothing of it begins from now on. Who holds it looks at it again, and gives it back once no attempt is in flight.
+    False when it is paused already, or has ended."""
+    return bool(
+        Transaction.objects.filter(PAUSABLE, pk=transaction.pk, paused=False, cancelling=False).update(
+            paused=True,
+            revision=F("revision") + 1,
+            wake_at=Case(When(owner__isnull=False, then=Now()), default=None),
+        )
     )
-    INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
-    SELECT id, 'cancelled', %(actor)s, %(message)s FROM asked
-"""
+
+
+def resume(transaction: Transaction, *, due_at: datetime) -> bool:
+    """It goes on, and the flow's timeout counts anew. False when it is not paused."""
+    resumed = Transaction.objects.filter(pk=transaction.pk, paused=True).update(
+        paused=False, resumed_at=due_at, revision=F("revision") + 1, wake_at=due_at
+    )
+    if resumed:
+        _count_anew([transaction.pk])
+    return bool(resumed)
+
+
+def _count_anew(transaction_ids: list[int]) -> None:
+    """The total time of what is to be tried or asked again."""
+    is_tried_again = Q(status=RunStatus.PENDING) | Q(status=RunStatus.WAITING, waits_for=WaitsFor.SERVICE)
+    runs = TaskRun.objects.filter(is_tried_again, transaction__in=transaction_ids, deadline_at__isnull=False)
+    runs.update(deadline_at=None)
+
+
+def pause_descendants(transaction: Transaction, *, actor: str, message: str) -> None:
+    """All that a transaction has started, and what that has started, as `pause` does with one."""
+    _turn_descendants(
+        "paused = true, wake_at = CASE WHEN t.owner IS NOT NULL THEN clock_timestamp() END",
+        where="NOT t.paused AND NOT t.cancelling AND (t.completed_at IS NULL OR t.compensation = 'running')",
+        given={"id": transaction.pk, "event": LogEvent.PAUSED.value, "actor": actor, "message": message},
+    )
+
+
+def resume_descendants(transaction: Transaction, *, actor: str, message: str) -> None:
+    """As `resume` does with one, also those that were paused by themselves."""
+    turned = _turn_descendants(
+        "paused = false, resumed_at = clock_timestamp(), wake_at = clock_timestamp()",
+        where="t.paused",
+        given={"id": transaction.pk, "event": LogEvent.RESUMED.value, "actor": actor, "message": message},
+    )
+    _count_anew(turned)
+
+
+def _turn_descendants(change: str, *, where: str, given: dict[str, Any]) -> list[int]:
+    """All below a transaction, each with its entry in the log. Locked in the order of ids, as everybody does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH RECURSIVE below AS (
+                SELECT id FROM transactions_transaction WHERE parent_id = %(id)s
+                UNION
+                SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+            ), open AS MATERIALIZED (
+                SELECT t.id FROM transactions_transaction t JOIN below ON t.id = below.id
+                WHERE {where} ORDER BY t.id FOR NO KEY UPDATE OF t
+            ), turned AS (
+                UPDATE transactions_transaction t SET {change}, revision = revision + 1
+                FROM open WHERE t.id = open.id RETURNING t.id
+            )
+            INSERT INTO dist_task_executionlog (transaction_id, event, actor, message)
+            SELECT id, %(event)s, %(actor)s, %(message)s FROM turned RETURNING transaction_id
+            """,  # noqa: S608  # parts of ours
+            given,
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def reach_from_above(instance_id: str) -> str | None:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
 from dist_task.engine.operate import retry_exception
-from dist_task.management.arguments import WRONG_ARGUMENTS, actor, seconds, words
+from dist_task.management.arguments import WRONG_ARGUMENTS, actor, moment, seconds, words
 from dist_task.management.replay import ReplayCommand, Target, ids_of
 from dist_task.states import ExceptionStatus
 from exceptions_app.models import ExceptionRecord
@@ -22,6 +22,14 @@ class Command(ReplayCommand):
     one, many = "exception", "exceptions"
 
     def add_arguments(self, parser: CommandParser) -> None:
+        self.add_filters(parser)
+        when = parser.add_mutually_exclusive_group()
+        when.add_argument("--delay", type=seconds, metavar="SECONDS", help="instead of the task's own interval")
+        when.add_argument("--at", type=moment, metavar="TIME", help="at this time instead")
+        parser.add_argument("--force", action="store_true", help="also where the strategy is no_retry")
+
+    def add_filters(self, parser: CommandParser) -> None:
+        """What other verbs select exceptions by as well."""
         super().add_arguments(parser)
         parser.add_argument("--task", metavar="ID", help="of this task of the flow")
         parser.add_argument("--error-code", metavar="CODE", help="with exactly this error code")
@@ -29,8 +37,6 @@ class Command(ReplayCommand):
         state = parser.add_mutually_exclusive_group()
         state.add_argument("--status", choices=ExceptionStatus.values, help="in this status (default: open)")
         state.add_argument("--handled", choices=("no", "yes"), help="no: open and retrying ones")
-        parser.add_argument("--delay", type=seconds, metavar="SECONDS", help="instead of the task's own interval")
-        parser.add_argument("--force", action="store_true", help="also where the strategy is no_retry")
 
     def selected(self, options: dict[str, Any]) -> QuerySet[ExceptionRecord]:
         given = {
@@ -63,8 +69,13 @@ class Command(ReplayCommand):
         what = row.error_code or row.error_message[:60]
         return Target(key=row.pk, label=f"{row.pk} ({row.wire_task_id}, {row.flow}: {what})")
 
-    def retry(self, key: int, *, options: dict[str, Any]) -> None:
-        given = {"delay_seconds": options["delay"], "force": options["force"], "remark": options["remark"]}
+    def act(self, key: int, *, options: dict[str, Any]) -> None:
+        given = {
+            "delay_seconds": options["delay"],
+            "at": options["at"],
+            "force": options["force"],
+            "remark": options["remark"],
+        }
         retry_exception(key, actor=actor(), **given)
 
 

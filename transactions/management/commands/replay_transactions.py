@@ -21,19 +21,25 @@ class Command(ReplayCommand):
     one, many = "transaction", "transactions"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
+        self.add_filters(parser)
         parser.add_argument(
             "--status",
             choices=TransactionStatus.values,
             default=TransactionStatus.FAILED,
             help="in this status (default: failed; the engine refuses others)",
         )
+
+    def add_filters(self, parser: CommandParser) -> None:
+        """What other verbs select transactions by as well."""
+        super().add_arguments(parser)
         parser.add_argument("--instance-id", action="append", metavar="ID", help="this one (repeatable)")
 
     def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
+        return self.filtered(options).filter(compensation=CompensationStatus.NONE)  # what is undone cannot be retried
+
+    def filtered(self, options: dict[str, Any]) -> QuerySet[Transaction]:
         given = {
             "status": options["status"],
-            "compensation": CompensationStatus.NONE,  # what is undone cannot be retried
             "flow__in": options["flow"],
             "flow__name": options["flow_name"],
             "created_at__gte": options["created_after"],
@@ -57,7 +63,7 @@ class Command(ReplayCommand):
     def target(self, row: Transaction) -> Target:
         return Target(key=row.instance_id, label=f"{row.instance_id} ({row.flow}, {row.status})")
 
-    def retry(self, key: str, *, options: dict[str, Any]) -> None:
+    def act(self, key: str, *, options: dict[str, Any]) -> None:
         retry_transaction(key, actor=actor(), remark=options["remark"])
 
 

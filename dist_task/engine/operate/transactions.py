@@ -1,0 +1,140 @@
+"""The verbs of whole transactions."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from dist_task.engine.store import batch, counts, verbs
+from dist_task.errors import IllegalMove
+from dist_task.models import LogEvent, TaskRun
+from dist_task.states import COMPENSATION_MOVES, CompensationStatus, Op, RunStatus, TransactionStatus, sources
+from transactions.models import Transaction
+
+from .frame import (
+    checked_reason,
+    committed,
+    database_now,
+    locked,
+    log,
+    reach_from_above,
+    refuse_undone,
+    reopen,
+    schedule,
+    undo,
+)
+
+
+@transaction.atomic
+def retry_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """All failed task runs of a failed transaction are tried again now, with the input they had."""
+    reach_from_above(instance_id)
+    return retry_again(instance_id, actor=actor, remark=remark)
+
+
+def retry_again(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """The same for the transaction above, whose row is locked and which is at it itself."""
+    txn = locked(instance_id)
+    if txn.status != TransactionStatus.FAILED:
+        message = _("only a failed transaction can be retried; %(id)s is %(status)s")
+        raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    refuse_undone(txn)
+    runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED).defer("input", "output"))
+    now = database_now()
+    schedule(txn, runs=runs, due_at=now)
+    log(
+        txn,
+        event=LogEvent.RETRIED,
+        actor=actor,
+        remark=remark,
+        detail={"tasks": sorted({run.task_id for run in runs})},
+    )
+    reopen(txn, due_at=now)
+    return committed(txn)
+
+
+@transaction.atomic
+def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """Nothing starts after this. Attempts in flight end first: until then the transaction is `cancelling`.
+
+    So it is where work goes on elsewhere: nobody can say of it that it was not done.
+    """
+    txn = locked(instance_id)
+    if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED):
+        message = _("%(id)s is %(status)s and cannot be cancelled")
+        raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
+    refuse_undone(txn)
+    was_failed = txn.status == TransactionStatus.FAILED
+    detail = {"before": txn.status}
+    verbs.ask_descendants_to_cancel(txn, actor=actor, message=with_its_parent())
+    if not was_failed and (verbs.is_under_way(txn) or txn.owes_parent):  # a worker tells the parent
+        verbs.ask_to_cancel(txn)
+    else:
+        with connection.cursor() as cursor:
+            batch.cancel_runs(cursor, transaction_ids=[txn.pk])
+            batch.finish(cursor, transaction_ids=[txn.pk], status=TransactionStatus.CANCELLED)
+            if was_failed:
+                counts.take_back(cursor, flow_id=txn.flow_id, status=TransactionStatus.FAILED)
+    log(txn, event=LogEvent.CANCELLED, actor=actor, remark=remark, detail=detail)
+    return committed(txn)
+
+
+@transaction.atomic
+def pause_transaction(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """Nothing of it begins after this, nor of what it has started, until it is resumed. Attempts in flight end and are
+    recorded; waits go on outside, and what comes of them is kept."""
+    remark = checked_reason(remark)
+    txn = locked(instance_id)
+    if not verbs.pause(txn):
+        raise IllegalMove(_why_not_paused(txn))
+    detail = {"before": {"paused": False}, "after": {"paused": True}}
+    log(txn, event=LogEvent.PAUSED, actor=actor, remark=remark, detail=detail)
+    pause_descendants(txn, actor=actor)
+    return committed(txn)
+
+
+def pause_descendants(txn: Transaction, *, actor: str) -> None:
+    """What a paused transaction has started stands still as well."""
+    verbs.pause_descendants(txn, actor=actor, message=with_its_parent())
+
+
+@transaction.atomic
+def resume_transaction(instance_id: str, *, actor: str, remark: str) -> Transaction:
+    """A paused transaction goes on at once, and so does what it has started. Its flow's timeout counts anew."""
+    remark = checked_reason(remark)
+    txn = locked(instance_id)
+    if not verbs.resume(txn, due_at=database_now()):
+        raise IllegalMove(_("%(id)s is not paused") % {"id": instance_id})
+    detail = {"before": {"paused": True}, "after": {"paused": False}}
+    log(txn, event=LogEvent.RESUMED, actor=actor, remark=remark, detail=detail)
+    verbs.resume_descendants(txn, actor=actor, message=with_its_parent())
+    return committed(txn)
+
+
+def with_its_parent() -> str:
+    return _("with the transaction that started it")
+
+
+def _why_not_paused(txn: Transaction) -> str:
+    if txn.paused:
+        return _("%(id)s is paused already") % {"id": txn.instance_id}
+    shown = _("being cancelled") if txn.cancelling else txn.get_status_display()
+    return _("%(id)s is %(status)s and cannot be paused") % {"id": txn.instance_id, "status": shown}
+
+
+@transaction.atomic
+def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+    """What an ended transaction has done is undone, its status stays. A failed compensation goes on where it failed."""
+    txn = locked(instance_id)
+    if not txn.is_final or txn.compensation not in sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING):
+        message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
+        words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
+        raise IllegalMove(message % {"id": instance_id, **words})
+    undoing = TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED)
+    failed = list(undoing.defer("input", "output"))
+    now = database_now()
+    schedule(txn, runs=failed, due_at=now)
+    detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": sorted({run.task_id for run in failed})}
+    log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
+    undo(txn, due_at=now)
+    return committed(txn)

@@ -1,0 +1,115 @@
+"""Pause and resume transactions, skip and complete failed tasks: selected by filters or by id."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Q, QuerySet
+
+from dist_task.engine import operate
+from dist_task.management.arguments import WRONG_ARGUMENTS, actor
+from dist_task.management.replay import ReplayCommand
+from dist_task.states import CompensationStatus, TransactionStatus
+from exceptions_app.management.commands import replay_exceptions
+from transactions.management.commands import replay_transactions
+from transactions.models import Transaction
+
+SELECTING = (
+    *("flow", "flow_name", "created_after", "created_before", "ids_file", "error", "status"),
+    *("instance_id", "task", "error_code", "ids", "handled"),
+)
+
+
+class OfTransactions(replay_transactions.Command):
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_filters(parser)
+        parser.add_argument("--status", choices=TransactionStatus.values, help="in this status")
+
+
+class Pause(OfTransactions):
+    help = "Nothing of these transactions begins until they are resumed."
+    verb, done = "pause", "paused"
+
+    def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
+        goes_on = Q(completed_at__isnull=True) | Q(compensation=CompensationStatus.RUNNING)
+        return self.filtered(options).filter(goes_on, paused=False)
+
+    def act(self, key: str, *, options: dict[str, Any]) -> None:
+        operate.pause_transaction(key, actor=actor(), remark=options["remark"])
+
+
+class Resume(OfTransactions):
+    help = "These paused transactions go on."
+    verb, done = "resume", "resumed"
+
+    def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
+        return self.filtered(options).filter(paused=True)
+
+    def act(self, key: str, *, options: dict[str, Any]) -> None:
+        operate.resume_transaction(key, actor=actor(), remark=options["remark"])
+
+
+class OfExceptions(replay_exceptions.Command):
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_filters(parser)
+        parser.add_argument("--output", type=json_value, metavar="JSON", help="what the tasks gave, the same for all")
+        parser.add_argument("--force", action="store_true", help="also where the engine has doubts; see the API")
+
+    def given(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"actor": actor(), **{key: options[key] for key in ("remark", "output", "force")}}
+
+
+class Skip(OfExceptions):
+    help = "Pass over the failed tasks behind these exceptions: their transactions go on without them."
+    verb, done = "skip", "skipped"
+
+    def act(self, key: int, *, options: dict[str, Any]) -> None:
+        operate.skip_run(key, **self.given(options))
+
+
+class Complete(OfExceptions):
+    help = "Say that the failed tasks behind these exceptions were done elsewhere: their transactions go on."
+    verb, done = "complete", "completed"
+
+    def act(self, key: int, *, options: dict[str, Any]) -> None:
+        operate.complete_run(key, **self.given(options))
+
+
+VERBS: Mapping[str, type[ReplayCommand]] = {
+    "pause": Pause,
+    "resume": Resume,
+    "skip": Skip,
+    "complete": Complete,
+}
+
+
+class Command(BaseCommand):
+    help = __doc__ or ""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar=" | ".join(VERBS))
+        for name, kind in VERBS.items():
+            of_verb = verbs.add_parser(name, help=kind.help, description=kind.help)
+            kind().add_arguments(of_verb)
+            of_verb.add_argument("--all", action="store_true", help="where nothing else selects")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Exit code 0: everything was done; 1: something was not, see standard error; 2: wrong arguments."""
+        if not options["remark"].strip():
+            raise CommandError("say why: --remark TEXT", returncode=WRONG_ARGUMENTS)
+        if not options["all"] and not any(options.get(name) for name in SELECTING):
+            raise CommandError("say which ones: a filter, ids, or --all", returncode=WRONG_ARGUMENTS)
+        of_verb = VERBS[options["verb"]]()
+        of_verb.stdout, of_verb.stderr = self.stdout, self.stderr
+        of_verb.handle(*args, **options)
+
+
+def json_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"is not JSON: {error}") from error

@@ -1,0 +1,190 @@
+"""The operators' verbs beyond the document: pause, resume, skip, complete, assign, comment, and more of retry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from dist_task.models import ExecutionLog
+from dist_task.wire import wire_time
+from exceptions_app.models import ExceptionRecord
+from tests.api.conftest import Api, as_role
+from tests.commands.rows import fail_one, make_flow, start_one, wait_one
+from transactions.models import Transaction
+
+EXCEPTIONS = "/api/v1/exceptions"
+TRANSACTIONS = "/api/v1/transactions"
+WHY = {"remark": "the bank is down"}
+
+
+def operator(name: str) -> None:
+    User.objects.create_user(name).groups.add(Group.objects.get(name="operator"))
+
+
+def test_a_transaction_is_paused_and_resumed(api: Api) -> None:
+    start_one("i1", flow=make_flow())
+
+    paused = api.post(f"{TRANSACTIONS}/i1/pause", WHY)
+
+    assert paused.data == {"instance_id": "i1", "status": "pending", "paused": True}
+    assert api.get(f"{TRANSACTIONS}/i1").data["paused"] is True
+    again = api.post(f"{TRANSACTIONS}/i1/pause", WHY)
+    assert (again.status, again.message) == (400, "i1 is paused already")
+    assert api.post(f"{TRANSACTIONS}/i1/resume", WHY).data["paused"] is False
+    assert api.post(f"{TRANSACTIONS}/i1/resume", WHY).status == 400
+    events = ExecutionLog.objects.filter(event__in=("paused", "resumed")).values_list("actor", "message")
+    assert list(events) == [("anonymous", "the bank is down")] * 2
+
+
+def test_the_list_says_which_are_paused_and_finds_them(api: Api) -> None:
+    flow = make_flow()
+    start_one("i1", flow=flow)
+    start_one("i2", flow=flow)
+    api.post(f"{TRANSACTIONS}/i2/pause", WHY)
+
+    def found(query: str) -> list[str]:
+        return [each["instance_id"] for each in api.get(f"{TRANSACTIONS}?{query}").data["list"]]
+
+    assert (found("paused=true"), found("paused=false")) == (["i2"], ["i1"])
+    assert api.get(f"{TRANSACTIONS}?paused=maybe").fields == {"paused"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "resolution", "task"), [("skip", "skipped", "skipped"), ("complete", "fixed_externally", "success")]
+)
+def test_a_failed_task_is_skipped_or_completed(api: Api, verb: str, resolution: str, task: str) -> None:
+    record = fail_one("i1", flow=make_flow())
+
+    answer = api.post(f"{EXCEPTIONS}/{record.pk}/{verb}", {**WHY, "output": {"n": 1}})
+
+    assert answer.data == {
+        "exception_id": record.pk,
+        "handled": True,
+        "resolution": resolution,
+        "task_status": task,
+        "instance_id": "i1",
+        "status": "pending",
+    }
+    assert api.get(f"{TRANSACTIONS}/i1/tasks").data["list"][0]["output"] == {"n": 1}
+    again = api.post(f"{EXCEPTIONS}/{record.pk}/{verb}", WHY)
+    assert (again.status, "was handled by anonymous already" in again.message) == (400, True)
+
+
+def test_a_wait_is_completed_by_the_name_of_its_task(api: Api) -> None:
+    wait_one("i1", flow=make_flow(), waits_for="callback")
+
+    body = {**WHY, "task_id": "pay", "output": None}
+    answer = api.post(f"{TRANSACTIONS}/i1/complete", body)
+
+    assert answer.data == {"instance_id": "i1", "status": "running"}
+    assert "came first" in api.post(f"{TRANSACTIONS}/i1/complete", body).message
+    assert api.post(f"{TRANSACTIONS}/i1/complete", {**body, "task_id": "x"}).status == 400
+    assert api.post(f"{TRANSACTIONS}/none/complete", body).status == 404
+
+
+def test_an_exception_is_assigned_and_found_by_who_has_it(api: Api) -> None:
+    operator("ann")
+    record = fail_one("i1", flow=make_flow())
+    fail_one("i2", flow=make_flow(name="other"))
+
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": "ann"}).data == {
+        "exception_id": record.pk,
+        "assignee": "ann",
+    }
+    assert [each["id"] for each in api.get(f"{EXCEPTIONS}?assignee=ann").data["list"]] == [record.pk]
+    assert api.get(f"{EXCEPTIONS}/{record.pk}").data["assignee"] == "ann"
+    assert "assigned to ann" in api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": ""}).message
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": "", "force": True}).data["assignee"] == ""
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": "nobody"}).status == 400
+
+
+def test_comments_are_shown_with_the_exception(api: Api) -> None:
+    record = fail_one("i1", flow=make_flow())
+    other = fail_one("i2", flow=make_flow(name="other"))
+    api.post(f"{EXCEPTIONS}/{other.pk}/comment", {"remark": "elsewhere"})
+
+    for remark in ("called the bank", "they look into it"):
+        answer = api.post(f"{EXCEPTIONS}/{record.pk}/comment", {"remark": remark})
+
+    assert answer.data == api.get(f"{EXCEPTIONS}/{record.pk}").data
+    assert [(each["actor"], each["remark"]) for each in answer.data["comments"]] == [
+        ("anonymous", "called the bank"),
+        ("anonymous", "they look into it"),
+    ]
+
+
+def test_a_retry_takes_a_time_and_another_input(api: Api) -> None:
+    record = fail_one("i1", flow=make_flow())
+    at = wire_time(timezone.now() + timedelta(hours=2))
+
+    answer = api.post(f"{EXCEPTIONS}/{record.pk}/retry", {"at": at, "input": {"n": 2}})
+
+    assert answer.data == {"exception_id": record.pk, "retry_scheduled": True, "retry_next_at": at}
+    assert api.get(f"{TRANSACTIONS}/i1/tasks").data["list"][0]["input"] == {"n": 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"at": "tomorrow"},
+        {"at": 1},
+        {"at": "2030-01-01T00:00:00"},
+        {"at": "2030-13-01T00:00:00Z"},
+        {"at": "2000-01-01T00:00:00Z"},
+        {"at": "2999-01-01T00:00:00Z"},
+        {"at": None},
+        {"input": None},
+        {"input": []},
+        {"input": "x"},
+        {"delay": 0, "at": wire_time(timezone.now() + timedelta(hours=1))},
+    ],
+)
+def test_a_bad_time_or_input_of_a_retry_is_400_and_changes_nothing(api: Api, body: object) -> None:
+    record = fail_one("i1", flow=make_flow())
+
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/retry", body).status == 400
+    assert ExceptionRecord.objects.get().status == "open"
+
+
+@pytest.mark.parametrize("verb", ["skip", "complete", "comment", "pause", "resume", "complete-wait"])
+@pytest.mark.parametrize("body", [None, {}, {"remark": " "}, {"remark": None}, {"remark": "x" * 2001}, {"why": "x"}])
+def test_without_a_reason_it_is_400_and_changes_nothing(api: Api, verb: str, body: Any) -> None:
+    record = fail_one("i1", flow=make_flow())
+    wait_one("i2", flow=make_flow(name="other"), waits_for="callback")
+    path = f"{TRANSACTIONS}/i2/{verb}" if verb in ("pause", "resume") else f"{EXCEPTIONS}/{record.pk}/{verb}"
+    if verb == "complete-wait":
+        path, body = f"{TRANSACTIONS}/i2/complete", None if body is None else {**body, "task_id": "pay"}
+    rows = ExecutionLog.objects.count()
+
+    answer = api.post(path, body)
+
+    assert (answer.status, "remark" in answer.fields) == (400, True)
+    assert ExecutionLog.objects.count() == rows
+
+
+@pytest.mark.parametrize("body", [{"output": {"a": "\0"}}, {"force": 1}, {"output": 2**70}, {"x": 1}])
+def test_a_bad_body_of_skip_is_400_and_changes_nothing(api: Api, body: dict[str, Any]) -> None:
+    record = fail_one("i1", flow=make_flow())
+
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/skip", {**WHY, **body}).status == 400
+    assert ExceptionRecord.objects.get().status == "open"
+
+
+@pytest.mark.parametrize("verb", ["skip", "complete", "assign", "comment"])
+@pytest.mark.parametrize("number", ["0", "x", "9" * 30, "1.0"])
+def test_an_unknown_or_malformed_id_is_404(api: Api, verb: str, number: str) -> None:
+    assert api.post(f"{EXCEPTIONS}/{number}/{verb}", {**WHY, "assignee": ""} if verb == "assign" else WHY).status == 404
+
+
+def test_the_actor_is_the_user_of_the_token(db: None, closed: None) -> None:
+    record = fail_one("i1", flow=make_flow())
+
+    as_role("supervisor").post(f"{EXCEPTIONS}/{record.pk}/skip", WHY)
+
+    record.refresh_from_db()
+    assert record.handled_by == "supervisor-user"
+    assert Transaction.objects.get().status == "pending"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from dist_task.models import ExecutionLog, TaskRun
+from exceptions_app.models import ExceptionRecord
+from tests.commands.rows import fail_one, make_flow, start_one, status_of
+from transactions.models import Transaction
+
+pytestmark = pytest.mark.django_db
+WHY = ("--remark", "the bank is down")
+
+
+def paused() -> list[str]:
+    return list(Transaction.objects.filter(paused=True).order_by("instance_id").values_list("instance_id", flat=True))
+
+
+def test_what_goes_on_of_a_flow_is_paused_and_resumed(run):
+    orders, refunds = make_flow(), make_flow(name="refunds")
+    for instance_id, flow in (("a", orders), ("b", orders), ("c", refunds)):
+        start_one(instance_id, flow=flow)
+    fail_one("d", flow=refunds)
+
+    ran = run("operate", "pause", "--flow-name", "orders", *WHY)
+
+    assert (ran.code, ran.out, paused()) == (0, "2 transactions paused, 0 failed\n", ["a", "b"])
+    assert run("operate", "pause", "--all", "--remark", "all").out == "1 transaction paused, 0 failed\n"
+    assert run("operate", "resume", "--instance-id", "a", *WHY).out == "1 transaction resumed, 0 failed\n"
+    assert paused() == ["b", "c"]
+    log = ExecutionLog.objects.filter(event="paused").first()
+    assert log is not None and (log.actor.startswith("command:"), log.message) == (True, "the bank is down")
+
+
+@pytest.mark.parametrize(("verb", "task"), [("skip", "skipped"), ("complete", "success")])
+def test_failed_tasks_are_settled(run, verb, task):
+    flow = make_flow()
+    refused = fail_one("a", flow=flow, code="REFUSED")
+    fail_one("b", flow=flow)
+
+    ran = run("operate", verb, "--error-code", "REFUSED", "--output", '{"n": 1}', *WHY)
+
+    assert (ran.code, ran.out.split()[:2]) == (0, ["1", "exception"])
+    stood = TaskRun.objects.get(pk=refused.run_id)
+    assert (stood.status, stood.output) == (task, {"n": 1})
+    assert (status_of("a"), status_of("b")) == ("pending", "failed")
+
+
+def test_a_dry_run_changes_nothing(run):
+    record = fail_one("a", flow=make_flow())
+    start_one("b", flow=make_flow(name="refunds"))
+
+    skip = run("operate", "skip", "--ids", str(record.pk), "--dry-run", *WHY)
+    pause = run("operate", "pause", "--all", "--dry-run", *WHY)
+
+    assert skip.out.startswith(f"would skip {record.pk} (a_pay, orders v1: TIMEOUT)\n1 exception would be skipped")
+    assert "would pause b (refunds v1, pending)\n" in pause.out
+    assert (ExceptionRecord.objects.get().status, paused()) == ("open", [])
+
+
+def test_what_is_refused_is_told_and_the_others_are_done(run):
+    flow = make_flow()
+    doubtful, failed = fail_one("a", flow=flow), fail_one("b", flow=flow)
+    TaskRun.objects.filter(pk=doubtful.run_id).update(maybe_executed=True)
+
+    ran = run("operate", "skip", "--ids", f"{doubtful.pk},{failed.pk},999", *WHY)
+
+    assert (ran.code, ran.out) == (1, "1 exception skipped, 2 failed\n")
+    assert "may have been executed" in ran.err and "999: not found" in ran.err
+    assert run("operate", "skip", "--ids", str(doubtful.pk), "--force", *WHY).code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pause", "--all"],
+        ["pause", "--all", "--remark", " "],
+        ["pause", *WHY],
+        ["skip", *WHY],
+        ["skip", "--all", "--output", "{", *WHY],
+        ["skip", "--ids", "two", *WHY],
+        ["forget", "--all", *WHY],
+    ],
+)
+def test_wrong_arguments_change_nothing(run, words):
+    fail_one("a", flow=make_flow())
+    start_one("b", flow=make_flow(name="refunds"))
+
+    ran = run("operate", *words)
+
+    assert ran.code != 0
+    assert (ExceptionRecord.objects.get().status, paused()) == ("open", [])
