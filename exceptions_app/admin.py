@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import CharField, QuerySet
@@ -13,24 +12,24 @@ from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.confirm import Operation, RemarkForm, operate
+from dist_task.console.confirm import operate
 from dist_task.console.display import badge, list_url, of_direction, short, since
 from dist_task.console.keyset import KeysetAdmin, is_list
 from dist_task.console.panel import task_address
 from dist_task.console.text import plain
-from dist_task.engine import operate as verbs
 from dist_task.models import ExecutionLog
-from dist_task.states import ExceptionStatus, Resolution
+from dist_task.states import ExceptionStatus
 from exceptions_app.console_filters import ConsoleExceptionFilter
 from exceptions_app.groups import NEWEST, groups
 from exceptions_app.models import ExceptionRecord
+from exceptions_app.operations import ASSIGN, COMMENT, COMPLETE, HANDLE, RETRY, SKIP
+from exceptions_app.serializers import comments_on
 from flows.definition import InvalidDefinition
 from flows.models import TaskDefinition
 from flows.registry_rows import load
@@ -38,74 +37,6 @@ from flows.registry_rows import load
 MOST_ATTEMPTS = 10
 MOST_SIMILAR = 5
 LONGEST_HEAD = 300
-
-
-class RetryForm(RemarkForm):
-    delay_seconds = forms.FloatField(
-        label=_("Delay in seconds"),
-        required=False,
-        min_value=0,
-        max_value=30 * 86_400,
-        help_text=_("Empty: the interval of the task's retry policy. 0: now."),
-    )
-    force = forms.BooleanField(
-        label=_("Also tasks that are never to be retried"),
-        required=False,
-        help_text=_("The strategy no_retry says that trying again may do harm."),
-    )
-    field_order = ("delay_seconds", "force", "remark")
-
-
-class HandleForm(RemarkForm):
-    resolution = forms.ChoiceField(label=_("Resolution"), choices=Resolution.choices)
-    field_order = ("resolution", "remark")
-
-
-def _error_of(record: Any) -> str:
-    return f"{record.flow}: {short(record.error_code, 60)} {short(record.error_head)}"
-
-
-def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
-    after = verbs.retry_exception(
-        record.pk,
-        actor=request.user.get_username(),
-        delay_seconds=values["delay_seconds"],
-        force=values["force"],
-        remark=values["remark"],
-    )
-    if after.retry_next_at is None:
-        return gettext("retry scheduled")
-    when = timezone.localtime(after.retry_next_at)
-    return gettext("retry scheduled for %(when)s") % {"when": f"{when:%Y-%m-%d %H:%M:%S}"}
-
-
-def _handle(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
-    actor = request.user.get_username()
-    after = verbs.handle_exception(record.pk, actor=actor, remark=values["remark"], resolution=values["resolution"])
-    return gettext("handled: %(resolution)s") % {"resolution": after.get_resolution_display()}
-
-
-RETRY = Operation(
-    action="retry",
-    title=_("Retry exceptions"),
-    consequence=_(
-        "The failed task of each exception runs again after the delay. If it succeeds, the exception closes "
-        "itself and the transaction goes on. Handled exceptions are refused."
-    ),
-    apply=_retry,
-    describe=_error_of,
-    form=RetryForm,
-)
-HANDLE = Operation(
-    action="handle",
-    title=_("Handle exceptions"),
-    consequence=_(
-        "Each exception is closed with your remark. Nothing runs; automatic retries that are left are stopped."
-    ),
-    apply=_handle,
-    describe=_error_of,
-    form=HandleForm,
-)
 
 
 @admin.register(ExceptionRecord, site=site)
@@ -117,7 +48,7 @@ class ExceptionRecordAdmin(KeysetAdmin):
     list_select_related = ("transaction", "flow")
     ordering = ("-id",)
     sortable_by = ()
-    actions = ("retry", "handle")
+    actions = ("retry", "handle", "skip", "complete", "assign", "comment")
     change_form_template = "admin/exception.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
@@ -125,6 +56,18 @@ class ExceptionRecordAdmin(KeysetAdmin):
 
     def has_handle_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("exceptions_app.handle_exceptionrecord")
+
+    def has_skip_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.skip_exceptionrecord")
+
+    def has_complete_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.complete_exceptionrecord")
+
+    def has_assign_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.assign_exceptionrecord")
+
+    def has_comment_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exceptions_app.comment_exceptionrecord")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         heavy = ("flow__definition", "flow__task_definitions", "flow__description", "transaction__params")
@@ -168,11 +111,23 @@ class ExceptionRecordAdmin(KeysetAdmin):
         extra = _page(record) if record else {}
         extra["can_retry"] = self.has_retry_permission(request)
         extra["can_handle"] = self.has_handle_permission(request)
+        extra["can_skip"] = self.has_skip_permission(request)
+        extra["can_complete"] = self.has_complete_permission(request)
+        extra["can_assign"] = self.has_assign_permission(request)
+        extra["can_comment"] = self.has_comment_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        me = request.user.get_username()
+        mine = {"mine": urlencode({"assignee": me}), "is_mine": request.GET.get("assignee") == me}
+        return super().changelist_view(request, {**mine, **(extra_context or {})})
 
     @admin.display(description=_("status"))
     def state(self, record: Any) -> str:
-        return badge(record.status, word=record.get_status_display())
+        found = badge(record.status, word=record.get_status_display())
+        if not record.assignee:
+            return found
+        return format_html("{}<br><small>{}</small>", found, short(record.assignee, 40))
 
     @admin.display(description=_("instance id"))
     def business_id(self, record: Any) -> str:
@@ -210,6 +165,22 @@ class ExceptionRecordAdmin(KeysetAdmin):
     def handle(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return operate(self, request=request, rows=queryset, operation=HANDLE)
 
+    @admin.action(description=_("Skip…"), permissions=["skip"])
+    def skip(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=SKIP)
+
+    @admin.action(description=_("Complete by hand…"), permissions=["complete"])
+    def complete(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=COMPLETE)
+
+    @admin.action(description=_("Assign…"), permissions=["assign"])
+    def assign(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=ASSIGN)
+
+    @admin.action(description=_("Comment…"), permissions=["comment"])
+    def comment(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=COMMENT)
+
 
 def _page(record: ExceptionRecord) -> dict[str, Any]:
     attempts = ExecutionLog.objects.filter(
@@ -223,6 +194,7 @@ def _page(record: ExceptionRecord) -> dict[str, Any]:
     )
     return {
         "record": record,
+        "comments": comments_on(record),
         "task_url": task_address(record.transaction_id, key=(record.task_id, record.op, record.item)),
         "log": list(attempts.order_by("-id")[:MOST_ATTEMPTS]),
         "similar": list(similar[:MOST_SIMILAR]),

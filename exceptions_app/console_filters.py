@@ -35,6 +35,7 @@ class ConsoleExceptionFilter(ListFilter, ExceptionFilter):
     flow = filters.CharFilter(field_name="flow_id", max_length=16, label=_("Flow id"))
     task = filters.CharFilter(field_name="task_id", max_length=64, label=_("task"))
     error_code = filters.CharFilter(max_length=100, label=_("error code"))
+    assignee = filters.CharFilter(max_length=150, label=_("assigned to"))
     fingerprint = filters.CharFilter(max_length=32, label=_("fingerprint"))
     handled = None  # type: ignore[assignment]  # the tabs say it
 

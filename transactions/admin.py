@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.confirm import Operation, operate
+from dist_task.console.confirm import Operation, ReasonForm, operate
 from dist_task.console.display import ago, badge, moment, row_link
 from dist_task.console.keyset import KeysetAdmin, is_list
 from dist_task.console.live import needs_person, transaction_etag
@@ -25,7 +26,7 @@ from dist_task.engine import operate as verbs
 from dist_task.errors import IllegalMove
 from dist_task.models import TaskRun
 from dist_task.roles import roles_of
-from dist_task.states import WaitsFor
+from dist_task.states import WHOLE, WaitsFor
 from transactions.console_filters import ConsoleTransactionFilter
 from transactions.models import Transaction
 from transactions.progress import add_progress
@@ -72,32 +73,74 @@ def _named(task_ids: list[str]) -> str:
 
 
 def _decide(request: HttpRequest, txn: Any, values: dict[str, Any], *, approve: bool) -> str:
-    """All approvals of the transaction that wait now."""
-    waiting = list(_approvals_of(txn).values_list("task_id", flat=True))
+    """The approvals that the page has shown, as far as they wait still."""
+    shown = [int(text) for text in values["seen"].split(",") if text.isdecimal()]
+    waiting = list(_approvals_of(txn).filter(pk__in=shown))
     if not waiting:
-        raise IllegalMove(gettext("no approval of it waits"))
-    for task_id in waiting:
+        raise IllegalMove(gettext("no approval of it waits that was shown"))
+    for run in waiting:
         verbs.decide_approval(
             txn.instance_id,
-            task_id,
+            run.task_id,
+            item=run.item,
             approve=approve,
             actor=request.user.get_username(),
             roles=roles_of(request.user),
             remark=values["remark"],
         )
-    return gettext("decided: %(tasks)s") % {"tasks": ", ".join(waiting)}
+    return gettext("decided: %(tasks)s") % {"tasks": _listed(waiting)}
 
 
 def _approvals_of(txn: Any) -> QuerySet[TaskRun]:
-    return TaskRun.objects.filter(transaction=txn, status="waiting", waits_for=WaitsFor.APPROVAL, answer__isnull=True)
+    waiting = TaskRun.objects.filter(transaction=txn, status="waiting", waits_for=WaitsFor.APPROVAL)
+    return waiting.filter(answer__isnull=True).defer("input", "output").order_by("id")
 
 
 def _approvals_named(txn: Any) -> str:
-    waiting = ", ".join(_approvals_of(txn).values_list("task_id", flat=True)[:MOST_NAMES])
+    waiting = _listed(_approvals_of(txn)[:MOST_NAMES])
     return gettext("%(state)s; waits for: %(tasks)s") % {
         "state": _state_of(txn),
         "tasks": waiting or gettext("nothing"),
     }
+
+
+def _approvals_seen(txn: Any) -> str:
+    return ",".join(str(run.pk) for run in _approvals_of(txn)[:MOST_NAMES])
+
+
+def _listed(runs: Iterable[TaskRun]) -> str:
+    return ", ".join(run.task_id if run.item == WHOLE else f"{run.task_id} [{run.item}]" for run in runs)
+
+
+def _pause(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
+    verbs.pause_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
+    return gettext("it is paused")
+
+
+def _resume(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
+    verbs.resume_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
+    return gettext("it goes on")
+
+
+PAUSE = Operation(
+    action="pause",
+    title=_("Pause transactions"),
+    consequence=_(
+        "Nothing of them begins until they are resumed, nor of what they have started. "
+        "Attempts in flight end and are recorded; answers from outside are kept."
+    ),
+    apply=_pause,
+    describe=_state_of,
+    form=ReasonForm,
+)
+RESUME = Operation(
+    action="resume",
+    title=_("Resume transactions"),
+    consequence=_("They go on at once, and so does what they have started. The flow's time limit counts anew."),
+    apply=_resume,
+    describe=_state_of,
+    form=ReasonForm,
+)
 
 
 APPROVE = Operation(
@@ -106,6 +149,7 @@ APPROVE = Operation(
     consequence=_("Each transaction goes on where it waits for an approval. Those that wait for none are refused."),
     apply=partial(_decide, approve=True),
     describe=_approvals_named,
+    seen=_approvals_seen,
 )
 REJECT = Operation(
     action="reject",
@@ -115,6 +159,7 @@ REJECT = Operation(
     ),
     apply=partial(_decide, approve=False),
     describe=_approvals_named,
+    seen=_approvals_seen,
     dangerous=True,
 )
 RETRY = Operation(
@@ -162,7 +207,7 @@ class TransactionAdmin(KeysetAdmin):
     list_select_related = ("flow",)
     ordering = ("-id",)
     sortable_by = ()
-    actions = ("retry", "cancel", "compensate", "approve", "reject")
+    actions = ("retry", "pause", "resume", "cancel", "compensate", "approve", "reject")
     change_form_template = "admin/transaction.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
@@ -170,6 +215,9 @@ class TransactionAdmin(KeysetAdmin):
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("transactions.change_transaction")
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.pause_transaction")
 
     def has_compensate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("transactions.compensate_transaction")
@@ -187,6 +235,8 @@ class TransactionAdmin(KeysetAdmin):
             extra["live_etag"] = transaction_etag(extra["live_facts"], needs_person=needs_person(request.user))
         extra["can_retry"] = self.has_retry_permission(request)
         extra["can_cancel"] = self.has_cancel_permission(request)
+        extra["can_pause"] = self.has_pause_permission(request)
+        extra["may_be_paused"] = txn is not None and (not txn.is_final or txn.compensation == "running")
         extra["can_decide"] = extra["can_cancel"] and extra.get("waits_for_approval", False)
         extra["can_compensate"] = self.has_compensate_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
@@ -239,6 +289,14 @@ class TransactionAdmin(KeysetAdmin):
     @admin.action(description=_("Cancel…"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return operate(self, request=request, rows=queryset, operation=CANCEL)
+
+    @admin.action(description=_("Pause…"), permissions=["pause"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=PAUSE)
+
+    @admin.action(description=_("Resume…"), permissions=["pause"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=RESUME)
 
     @admin.action(description=_("Approve…"), permissions=["cancel"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:

@@ -31,9 +31,21 @@ class RemarkForm(forms.Form):
     )
 
 
+class ReasonForm(RemarkForm):
+    """Of a verb that has to be given a reason."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["remark"].required = True
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One verb over some rows. `apply` takes a row and the form's values, and answers with a sentence."""
+    """One verb over some rows. `apply` takes a row and the form's values, and answers with a sentence.
+
+    `seen`: what of a row the page shows and the verb is about; it comes back among the values, so that nothing else is
+    done than what somebody has looked at.
+    """
 
     action: str
     title: Any
@@ -42,6 +54,7 @@ class Operation:
     describe: Callable[[Model], str]
     form: type[forms.Form] = RemarkForm
     dangerous: bool = False
+    seen: Callable[[Model], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +76,15 @@ def operate(
     form = operation.form(request.POST if "confirmed" in request.POST else None)
     if not form.is_valid():
         return _confirmation(model_admin, request=request, rows=chosen, operation=operation, form=form)
-    results = [_apply(request, row=row, operation=operation, values=form.cleaned_data) for row in chosen]
+    results = [
+        _apply(request, row=row, operation=operation, values=form.cleaned_data | {"seen": _seen(request, row=row)})
+        for row in chosen
+    ]
     return _outcome(model_admin, request=request, operation=operation, results=results)
+
+
+def _seen(request: HttpRequest, *, row: Any) -> str:
+    return request.POST.get(f"seen-{row.pk}", "")
 
 
 def _apply(request: HttpRequest, *, row: Any, operation: Operation, values: dict[str, Any]) -> RowResult:
@@ -88,7 +108,9 @@ def _confirmation(
         "title": operation.title,
         "operation": operation,
         "heading": ngettext("%(count)d row", "%(count)d rows", len(rows)) % {"count": len(rows)},
-        "rows": [(row, row_link(row), operation.describe(row)) for row in rows],
+        "rows": [
+            (row, row_link(row), operation.describe(row), operation.seen(row) if operation.seen else "") for row in rows
+        ],
         "form": form,
         "checkbox_name": ACTION_CHECKBOX_NAME,
     }

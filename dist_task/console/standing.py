@@ -104,6 +104,7 @@ def explain(
             status=txn.status,
             compensation=txn.compensation,
             cancelling=txn.cancelling,
+            paused=txn.paused,
             wake_at=txn.wake_at,
             owner=txn.owner,
             owner_name=owner.name if owner else "",

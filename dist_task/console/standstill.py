@@ -27,6 +27,7 @@ class Standing:
     status: str
     compensation: str = "none"
     cancelling: bool = False
+    paused: bool = False
     wake_at: datetime | None = None
     owner: int | None = None
     owner_name: str = ""
@@ -51,6 +52,8 @@ def why(standing: Standing) -> Reason:
         return Reason("final", _("It has ended; there is nothing left to do."))
     if standing.owner is not None:
         return _held(standing)
+    if standing.paused:
+        return Reason("person", _("It is paused: nothing of it begins until somebody resumes it."))
     if standing.wake_at is not None and (standing.status != "failed" or is_undoing):
         return _scheduled(standing, wake_at=standing.wake_at)
     if standing.waiting:

@@ -128,7 +128,8 @@ def test_what_waits_for_an_approval_is_decided(root: Client, action: str, kept: 
     page = root.get(reverse("admin:transactions_transaction_change", args=[txn.pk])).content
     assert b"It waits: pay for an approval." in page and b"Approve" in page
 
-    answer = root.post(reverse(TRANSACTIONS), confirmed(action, txn.pk, remark="so be it"))
+    seen = {f"seen-{txn.pk}": str(TaskRun.objects.get(transaction=txn).pk)}
+    answer = root.post(reverse(TRANSACTIONS), confirmed(action, txn.pk, remark="so be it", **seen))
 
     assert b"decided: pay" in answer.content
     assert TaskRun.objects.get(transaction=txn).answer["ok"] is kept
