@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from dist_task.executors.base import TaskCall
 from dist_task.states import WHOLE, CompensationStatus, Op, RunKey, RunStatus, WaitsFor
 from flows.expressions import FAILED, TOO_LONG
 
@@ -15,9 +16,12 @@ from . import outcome as outcomes
 from .fan import Fan
 from .inputs import Inputs
 from .loaded import LoadedFlow, Step
-from .moves import FOREVER, RunState
+from .moves import FOREVER, RunState, Start
+from .store.batch import Begun
 from .store.claims import Claimed, StoredRun
 
+SUSPICIOUS_LOSSES = 2
+LEAST_SECONDS = 0.001
 EXPRESSION_CODES = frozenset({FAILED, TOO_LONG})
 
 
@@ -95,6 +99,50 @@ class Direction:
         """Whether the run is that of a task which waits for its items, and calls nothing itself."""
         task_id, item = key
         return item == WHOLE and self.steps[task_id].is_fan
+
+    def is_wanted(self, move: Start) -> bool:
+        """By its condition, which is judged before anything was done; what may have done its work is not passed over.
+        Raises ExpressionFailed where it has no result."""
+        if self.steps[move.task_id].spec.when is None or move.item != WHOLE:
+            return True
+        run = self.progress.runs.get(move.task_id)
+        is_asked_again = run is not None and run.status == RunStatus.WAITING
+        was_lost = move.attempt > 1 and move.key in self.suspects  # it may have done its work, or had no result
+        if is_asked_again or not (move.attempt == 1 or was_lost or move.task_id in self.unjudged):
+            return True
+        return self.inputs.is_wanted(move.task_id) or was_lost
+
+    def given(self, key: RunKey) -> Any:
+        """The input of an attempt; with that of a task with items these are known. Raises ExpressionFailed."""
+        given = self.inputs.of(key)
+        if self.is_fan(key) and self.op == Op.ACTION:
+            self.fan_out(key[0], items=range(self.inputs.count(key[0])))
+        return given
+
+    def task_call(self, begun: Begun, *, instance_id: str) -> TaskCall:
+        """Raises InvalidRequest where the transaction's params do not fit."""
+        spec, key = self.steps[begun.task_id].spec, begun.key
+        given = self.inputs.made(key) if begun.input is None else begun.input
+        return TaskCall(
+            instance_id=instance_id,
+            task_id=begun.task_id,
+            op=begun.op,
+            item=begun.item,
+            attempt=begun.attempt,
+            config=self.inputs.config(key, given=given),
+            input=given,
+            timeout_seconds=min(spec.timeout_seconds, max(self.seconds_left(key), LEAST_SECONDS)),
+            secret_places=spec.secret_places,
+        )
+
+    def is_suspect(self, begun: Begun) -> bool:
+        """Its last attempt may have killed a worker: this one is made apart from all others.
+
+        Those of trusted executors are above suspicion until two of them running have lost their worker.
+        """
+        if begun.key not in self.suspects:
+            return False
+        return not self.steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
 
     def total_seconds(self, key: RunKey) -> float | None:
         """Of a run whose total time begins now."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from dist_task.errors import ExecutionError, InvalidRequest
-from dist_task.executors.base import Ongoing, TaskCall
+from dist_task.executors.base import Ongoing
 from dist_task.states import FINAL_RUN, SATISFIED_RUN, WHOLE, Op, RunKey, RunStatus, TransactionStatus, WaitsFor
 from flows.expressions import ExpressionFailed
 
@@ -30,8 +30,6 @@ from .store.claims import LEAD_SECONDS, Claimed, StoredRun
 
 logger = logging.getLogger(__name__)
 
-SUSPICIOUS_LOSSES = 2
-LEAST_SECONDS = 0.001
 TURN_SECONDS = 0.05
 """For how long conditions are judged in one turn: the worker has other transactions in hand."""
 RUNNING = RunStatus.RUNNING
@@ -280,19 +278,11 @@ class Hand:
             self._desk.fetch_done(self, wanted)
 
     def _is_wanted(self, move: Start) -> bool:
-        """By its condition, before anything was done. One that has no result fails the attempt, which is made all the
-        same: so it is counted, logged and raised like every other."""
-        way = self._way
-        if way.steps[move.task_id].spec.when is None or move.item != WHOLE:
-            return True
-        run = way.progress.runs.get(move.task_id)
-        is_asked_again = run is not None and run.status == RunStatus.WAITING
-        was_lost = move.attempt > 1 and move.key in way.suspects  # it may have done its work, or had no result
-        if is_asked_again or not (move.attempt == 1 or was_lost or move.task_id in way.unjudged):
-            return True
+        """A condition without a result fails the attempt, which is made all the same: so it is counted, logged and
+        raised like every other."""
         self._faults.pop(move.key, None)
         try:
-            return way.inputs.is_wanted(move.task_id) or was_lost
+            return self._way.is_wanted(move)
         except ExpressionFailed as error:
             self._faults[move.key] = _fault(error)
             return True
@@ -319,15 +309,11 @@ class Hand:
 
     def _given(self, key: RunKey) -> Any:
         """The input of an attempt; None for one that is not to be made, where a worker dies before it said so."""
-        way = self._way
         try:
-            given = way.inputs.of(key)
+            return self._way.given(key)
         except ExpressionFailed as error:
             self._faults[key] = _fault(error)
             return None
-        if way.is_fan(key) and way.op == Op.ACTION:
-            way.fan_out(key[0], items=range(way.inputs.count(key[0])))
-        return given
 
     def _go_on(self, write: Write) -> None:
         for begun in write.begun:
@@ -362,12 +348,12 @@ class Hand:
         try:
             if key in self._due:
                 await _until(self._due.pop(key))
-            apart = self._desk.apart if self._way.suspects and self._is_suspect(begun) else None
+            apart = self._desk.apart if self._way.suspects and self._way.is_suspect(begun) else None
             if key in self._faults:
                 raise self._faults.pop(key)
             result: Ending = Ongoing(WaitsFor.ITEMS)
             if not self._way.is_fan(key):
-                call = self._task_call(begun)
+                call = self._way.task_call(begun, instance_id=self._claimed.instance_id)
                 result = await attempt(step, call, apart=apart)
                 if isinstance(result, Ongoing) and result.waits_for == WaitsFor.CHILD:
                     result = await self._desk.ask_child(self, call)
@@ -388,31 +374,6 @@ class Hand:
             self._desk.park(self, error=error)
         else:
             self.advance()
-
-    def _is_suspect(self, begun: Begun) -> bool:
-        """Its last attempt may have killed a worker: this one is made apart from all others.
-
-        Those of trusted executors are above suspicion until two of them running have lost their worker.
-        """
-        if begun.key not in self._way.suspects:
-            return False
-        return not self._way.steps[begun.task_id].is_trusted or begun.attempt > SUSPICIOUS_LOSSES
-
-    def _task_call(self, begun: Begun) -> TaskCall:
-        """Raises InvalidRequest where the transaction's params do not fit."""
-        spec, key = self._way.steps[begun.task_id].spec, begun.key
-        given = self._way.inputs.made(key) if begun.input is None else begun.input
-        return TaskCall(
-            instance_id=self._claimed.instance_id,
-            task_id=begun.task_id,
-            op=begun.op,
-            item=begun.item,
-            attempt=begun.attempt,
-            config=self._way.inputs.config(key, given=given),
-            input=given,
-            timeout_seconds=min(spec.timeout_seconds, max(self._way.seconds_left(key), LEAST_SECONDS)),
-            secret_places=spec.secret_places,
-        )
 
     def _end(self, run: RunState, *, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
