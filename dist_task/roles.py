@@ -28,6 +28,7 @@ VIEW = frozenset(
         "alerts.view_channel",
         "alerts.view_subscription",
         "alerts.view_delivery",
+        "batches.view_batch",
     }
 )
 START = frozenset({"transactions.add_transaction"})
@@ -41,7 +42,8 @@ OPERATE = frozenset(
     }
 )
 SUPERVISE = frozenset(
-    {"transactions.compensate_transaction"} | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
+    {"transactions.compensate_transaction", "batches.add_batch", "batches.change_batch"}
+    | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
 )
 WRITE_FLOWS = frozenset(
     {

@@ -86,6 +86,7 @@ INSTALLED_APPS = [
     "flows",
     "transactions",
     "dist_task.alerts",
+    "dist_task.batches",
     "exceptions_app",
     "stats",
 ]

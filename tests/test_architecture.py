@@ -28,11 +28,11 @@ BASE = {
 }
 PURE = {
     "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
-    r"|alerts/(words|schedule|texts|formats|addresses))",
+    r"|alerts/(words|schedule|texts|formats|addresses)|batches/(words|export))",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|templates|filling|expressions|evaluation)"
     r"|params_schema|hints|advice",
 }
-MODELS = r"((alerts/)?models|registry_rows|register|connection_rows|secret_rows)"
+MODELS = r"(((alerts|batches)/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"
 
 
@@ -44,7 +44,7 @@ def layer_of(module: str) -> int:
         return 0
     if re.fullmatch(PURE.get(app, "-"), name):
         return 1
-    if name in ("models", "alerts/models", "registry_rows", "register", "connection_rows", "secret_rows") or (
+    if re.fullmatch(MODELS, name) or (
         app,
         name,
     ) == (
