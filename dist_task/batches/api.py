@@ -29,7 +29,7 @@ from dist_task.wire import Remark
 from .export import as_csv
 from .models import Batch, BatchItem
 from .selection import API_FILTERS, matching, named
-from .serializers import BatchAnswer, BatchDetail, BatchEntry, BatchItemEntry, NewBatch
+from .serializers import BatchBrief, BatchDetail, BatchItemEntry, MadeBatch, NewBatch
 from .words import BatchStatus, ItemStatus, Target
 
 ID = OpenApiParameter("id", OpenApiTypes.INT64, OpenApiParameter.PATH)
@@ -51,7 +51,7 @@ class BatchFilter(filters.FilterSet):
 @extend_schema_view(list=extend_schema(summary="List batches, newest first"))
 class BatchViewSet(ListModelMixin, ApiViewSet):
     queryset = Batch.objects.order_by("-id")
-    serializer_class = BatchEntry
+    serializer_class = BatchBrief
     filterset_class = BatchFilter
     paged: ClassVar = ("list", "items")
     query: ClassVar = {"items": ("status",), "export": ("status",)}
@@ -70,7 +70,7 @@ class BatchViewSet(ListModelMixin, ApiViewSet):
         summary="Do something with many rows, or say what would be done",
         description="Needs the permission of the single verb besides. The set of rows is frozen at once.",
         request=NewBatch,
-        responses=BatchAnswer,
+        responses=MadeBatch,
     )
     def create(self, request: Request) -> Response:
         wanted = self.valid(NewBatch)

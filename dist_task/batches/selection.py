@@ -53,16 +53,11 @@ def matching(
 
 def named(target: str, ids: Sequence[Any]) -> QuerySet[Any]:
     """By the ids of exceptions, or the instance ids of transactions; InvalidRequest where one of them is nobody's."""
-    wanted = list(dict.fromkeys(ids))
-    if target == Target.EXCEPTIONS:
-        field, is_one = "pk", _is_row_id
-    else:
-        field, is_one = "instance_id", _is_name
-    wrong = [each for each in wanted if not is_one(each)]
-    if not wrong:
-        rows: QuerySet[Any] = ROWS[target].objects.filter(**{f"{field}__in": wanted})
-        known = set(rows.values_list(field, flat=True))
-        wrong = [each for each in wanted if each not in known]
+    field, is_one = ("pk", _is_row_id) if target == Target.EXCEPTIONS else ("instance_id", _is_name)
+    wanted = {each for each in ids if is_one(each)}
+    rows: QuerySet[Any] = ROWS[target].objects.filter(**{f"{field}__in": wanted})
+    known = set(rows.values_list(field, flat=True))
+    wrong = [each for each in ids if not is_one(each) or each not in known]
     if wrong:
         told = ", ".join(shown(str(each)) for each in wrong[:MOST_TOLD])
         raise InvalidRequest(_("%(count)d of the ids are nobody's: %(ids)s") % {"count": len(wrong), "ids": told})

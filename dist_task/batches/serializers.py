@@ -49,7 +49,7 @@ class NewBatch(StrictSerializer):
     preview = Flag(required=False, default=False, help_text="Only say what would be done.")
 
 
-class BatchEntry(RowSerializer):
+class BatchBrief(RowSerializer):
     class Meta:
         model = Batch
         fields = (
@@ -78,12 +78,12 @@ class BatchLogEntry(RowSerializer):
         fields = ("event", "actor", "message", "at")
 
 
-class BatchDetail(BatchEntry):
+class BatchDetail(BatchBrief):
     log = serializers.SerializerMethodField()
 
     class Meta:
         model = Batch
-        fields = (*BatchEntry.Meta.fields, "log")
+        fields = (*BatchBrief.Meta.fields, "log")
 
     def get_log(self, batch: Batch) -> list[dict[str, Any]]:
         newest = batch.log.order_by("-id")[:MOST_LOG]
@@ -125,7 +125,7 @@ class BatchPreview(serializers.Serializer):
     sample = PreviewItem(many=True)
 
 
-class BatchAnswer(serializers.Serializer):
+class MadeBatch(serializers.Serializer):
     """One of the two."""
 
     batch = BatchDetail(allow_null=True)

@@ -108,4 +108,4 @@ def _prune_batch_of_items(batch_id: int) -> None:
         BatchLog.objects.filter(batch_id=batch_id),
         Batch.objects.filter(pk=batch_id),
     ):
-        rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # the cascade would read every row into memory
+        rows._raw_delete(rows.db)  # the cascade would read every row into memory
