@@ -63,6 +63,10 @@ class Command(ReplayCommand):
         what = row.error_code or row.error_message[:60]
         return Target(key=row.pk, label=f"{row.pk} ({row.wire_task_id}, {row.flow}: {what})")
 
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        given = {"delay": options["delay"], "force": options["force"] or None}
+        return {name: value for name, value in given.items() if value is not None}
+
     def retry(self, key: int, *, options: dict[str, Any]) -> None:
         given = {"delay_seconds": options["delay"], "force": options["force"], "remark": options["remark"]}
         retry_exception(key, actor=actor(), **given)
