@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,8 @@ from dist_task.engine.batches import verbs
 from dist_task.engine.batches.preview import preview
 from dist_task.engine.batches.table import VERBS
 from dist_task.errors import InvalidRequest
+from exceptions_app import admin as of_exceptions
+from transactions import admin as of_transactions
 
 from .api import csv_of, items_of
 from .forms import BatchForm
@@ -35,18 +37,20 @@ from .models import Batch
 from .pages import MINI, bar, batch_page, chosen_rows, preview_page
 from .words import BatchStatus, ItemStatus, Target
 
-TITLES: dict[tuple[str, str], Any] = {
-    ("exceptions", "retry"): _("Retry exceptions"),
-    ("exceptions", "handle"): _("Handle exceptions"),
-    ("transactions", "retry"): _("Retry transactions"),
-    ("transactions", "cancel"): _("Cancel transactions"),
-    ("transactions", "compensate"): _("Compensate transactions"),
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("exceptions", "retry"): of_exceptions.RETRY,
+    ("exceptions", "handle"): of_exceptions.HANDLE,
+    ("transactions", "retry"): of_transactions.RETRY,
+    ("transactions", "cancel"): of_transactions.CANCEL,
+    ("transactions", "compensate"): of_transactions.COMPENSATE,
 }
+"""What the verbs are called and what they do, in the words of the pages for a few rows."""
 SYMBOL_OF = {"running": "running", "paused": "waiting", "cancelled": "cancelled", "done": "success"}
 
 
 def title_of(target: str, verb: str) -> str:
-    return str(TITLES.get((target, verb)) or f"{verb} ({Target(target).label})")
+    operation = OPERATIONS.get((target, verb))
+    return str(operation.title) if operation else f"{verb} ({Target(target).label})"
 
 
 def _steered(request: HttpRequest, batch: Any, values: dict[str, Any], *, verb: Callable[..., Batch]) -> str:
@@ -123,7 +127,7 @@ class BatchAdmin(EngineRowAdmin):
             raise PermissionDenied(gettext("You may not take this action."))
         form = BatchForm(request.POST or None, parameters=VERBS[target, verb].parameters)
         is_sure = form.is_valid() and "again" not in request.POST
-        context: dict[str, Any] = {"form": form}
+        context: dict[str, Any] = {"form": form, "operation": OPERATIONS.get((target, verb))}
         try:
             if is_sure:
                 return HttpResponseRedirect(self._create(request, target=target, verb=verb, form=form))
