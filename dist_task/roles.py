@@ -28,6 +28,7 @@ VIEW = frozenset(
         "alerts.view_channel",
         "alerts.view_subscription",
         "alerts.view_delivery",
+        "batches.view_batch",
     }
 )
 START = frozenset({"transactions.add_transaction"})
@@ -48,6 +49,8 @@ SUPERVISE = frozenset(
         "transactions.compensate_transaction",
         "exceptions_app.skip_exceptionrecord",
         "exceptions_app.complete_exceptionrecord",
+        "batches.add_batch",
+        "batches.change_batch",
     }
     | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
 )

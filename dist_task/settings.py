@@ -86,6 +86,7 @@ INSTALLED_APPS = [
     "flows",
     "transactions",
     "dist_task.alerts",
+    "dist_task.batches",
     "exceptions_app",
     "stats",
 ]
@@ -277,6 +278,10 @@ SPECTACULAR_SETTINGS = {
         "RuleState": "dist_task.alerts.words.RuleState",
         "RuleKind": "dist_task.alerts.words.RuleKind",
         "ChannelKind": "dist_task.alerts.words.ChannelKind",
+        "BatchStatus": "dist_task.batches.words.BatchStatus",
+        "ItemStatus": "dist_task.batches.words.ItemStatus",
+        "BatchTarget": "dist_task.batches.words.Target",
+        "BatchEvent": "dist_task.batches.words.BatchEvent",
     },
 }
 

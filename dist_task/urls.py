@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from dist_task.alerts.api import AlertRuleViewSet, ChannelViewSet, DeliveryViewSet
 from dist_task.api import Router
+from dist_task.batches.api import BatchViewSet
 from dist_task.console import site
 from dist_task.health import HealthView, LiveView, ReadyView
 from dist_task.schema import DocsView, SchemaView
@@ -23,6 +24,7 @@ router.register("exceptions", ExceptionViewSet, basename="exception")
 router.register("alert-rules", AlertRuleViewSet, basename="alert-rule")
 router.register("channels", ChannelViewSet, basename="channel")
 router.register("deliveries", DeliveryViewSet, basename="delivery")
+router.register("batches", BatchViewSet, basename="batch")
 router.register("stats", StatsViewSet, basename="stats")
 
 urlpatterns = [

@@ -28,11 +28,11 @@ BASE = {
 }
 PURE = {
     "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
-    r"|alerts/(words|schedule|texts|formats|addresses))",
+    r"|alerts/(words|schedule|texts|formats|addresses)|batches/(words|export))",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|task_calls|task_spec|templates|filling"
     r"|expressions|evaluation|params_schema|hints|advice)",
 }
-MODELS = r"((alerts/)?models|registry_rows|register|connection_rows|secret_rows)"
+MODELS = r"(((alerts|batches)/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"
 
 

@@ -10,11 +10,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dist_task.console.bulk import SMALL, batch_of_selected
 from dist_task.console.display import row_link
 from dist_task.errors import DistTaskError
 
@@ -67,12 +68,19 @@ class RowResult:
 def operate(
     model_admin: admin.ModelAdmin, *, request: HttpRequest, rows: QuerySet[Any], operation: Operation
 ) -> HttpResponse | None:
-    """The confirmation page, and after it the results; None, with a message, where there is too much."""
+    """The confirmation page, and after it the results; None, with a message, where there is too much.
+
+    Many rows become a batch, where the list has such and the person may make one.
+    """
     chosen = list(rows[: MOST_AT_ONCE + 1])
     if len(chosen) > MOST_AT_ONCE:
         text = _("At most %(most)d rows at once: narrow the filter.") % {"most": MOST_AT_ONCE}
         model_admin.message_user(request, text, messages.ERROR)
         return None
+    if len(chosen) > SMALL and (target := getattr(model_admin, "batch_target", "")):
+        ids = [row.pk for row in chosen]
+        if address := batch_of_selected(request.user, target=target, verb=operation.action, ids=ids):
+            return HttpResponseRedirect(address)
     form = operation.form(request.POST if "confirmed" in request.POST else None)
     if not form.is_valid():
         return _confirmation(model_admin, request=request, rows=chosen, operation=operation, form=form)

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django_filters import rest_framework as filters
 
+from dist_task.console.bulk import bulk_links
 from dist_task.console.rows import EngineRowAdmin
 from dist_task.paging import beyond
 
@@ -141,13 +142,19 @@ class KeysetChangeList(ChangeList):
 
 
 class KeysetAdmin(EngineRowAdmin):
-    """Rows of the engine in such a list."""
+    """Rows of the engine in such a list. `batch_target`: what a batch calls them, "" where there is none of them."""
 
     filterset_class: ClassVar[type[ListFilter]]
+    batch_target: ClassVar[str] = ""
     change_list_template = "admin/keyset_list.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        query = {name: request.GET[name] for name in self.filterset_class.base_filters if request.GET.get(name)}
+        links = bulk_links(request.user, target=self.batch_target, query=query)
+        return super().changelist_view(request, {"bulk_links": links, **(extra_context or {})})
 
     def prepared(self, rows: list[Any]) -> list[Any]:
         """The rows of a page, with what its columns need besides."""

@@ -26,6 +26,9 @@ OF_ALL = """
 """
 
 
+OF_BATCH = "SELECT status, done, refused, failed FROM batches_batch WHERE id = %s"
+
+
 def needs_person(user: Any) -> str:
     """How many exceptions need a person, "" for none and for who may not see them."""
     if not user.has_perm("exceptions_app.view_exceptionrecord"):
@@ -38,7 +41,7 @@ def needs_person(user: Any) -> str:
 
 
 def live_view(request: HttpRequest) -> HttpResponse:
-    """`?of=transaction:7` or `?of=overview`: `version` changes when that page would look different."""
+    """`?of=transaction:7`, `?of=batch:7` or `?of=overview`: `version` changes when that page would look different."""
     found = {"needs_person": needs_person(request.user), "version": _version(request)}
     etag = _etag(found)
     if request.headers.get("If-None-Match", "").removeprefix("W/") == etag:
@@ -54,15 +57,24 @@ def transaction_etag(facts: Sequence[object], *, needs_person: str) -> str:
     return _etag({"needs_person": needs_person, "version": _digest(tuple(facts))})
 
 
+def batch_etag(batch: Any, *, needs_person: str) -> str:
+    """The same of a batch."""
+    facts = (batch.status, batch.done, batch.refused, batch.failed)
+    return _etag({"needs_person": needs_person, "version": _digest(facts)})
+
+
 def _etag(found: object) -> str:
     return f'"{_digest(found)}"'
 
 
 def _version(request: HttpRequest) -> str:
     kind, _colon, number = request.GET.get("of", "").partition(":")
+    is_number = number.isdecimal() and len(number) < 19
+    if kind == "batch" and is_number and request.user.has_perm("batches.view_batch"):
+        return _digest(_first(OF_BATCH, [int(number)]))
     if not request.user.has_perm("transactions.view_transaction"):
         return ""
-    if kind == "transaction" and number.isdecimal() and len(number) < 19:
+    if kind == "transaction" and is_number:
         return _digest(_first(OF_TRANSACTION, [int(number)]))
     return _digest(_first(OF_ALL, [])) if kind == "overview" else ""
 

@@ -27,6 +27,7 @@ ADMIN_MODULES = (
     "transactions.admin",
     "exceptions_app.admin",
     "dist_task.alerts.admin",
+    "dist_task.batches.admin",
 )
 View = Callable[..., HttpResponse]
 
@@ -42,7 +43,7 @@ GROUPS = (
     Group(
         "work",
         _("Work"),
-        ("exceptions_app.exceptionrecord", "transactions.transaction", "dist_task.executionlog"),
+        ("exceptions_app.exceptionrecord", "transactions.transaction", "batches.batch", "dist_task.executionlog"),
     ),
     Group(
         "definitions",

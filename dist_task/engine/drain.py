@@ -26,6 +26,7 @@ from flows.registry_rows import parse_stored
 from . import children
 from .alerts.watch import Watch
 from .aside import Aside
+from .batches.loop import BatchLoop
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
 from .desk import Attempt
@@ -78,6 +79,7 @@ class Drain:
         self.apart = Apart()
         self._clerk = Clerk()
         self._aside = Aside()
+        self._items = Aside()
         self._should_stop = should_stop
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
@@ -112,6 +114,7 @@ class Drain:
         self._keep(self._tick())
         self._keep(self._tidy())
         self._keep(Watch(partial(self._clerk.request, is_atomic=True)).run())
+        self._keep(BatchLoop(self._clerk.request, aside=self._items, is_busy=lambda: not self._idle).run())
         try:
             await self._refresh()
             await self._work_until(time.monotonic() + conf.DRAIN_SECONDS)
@@ -383,7 +386,7 @@ class Drain:
             task.cancel()
         self._lease.stop()
         await asyncio.to_thread(self._lease.join, JOIN_SECONDS)
-        for part in (self._committer, self._clerk, self._aside):
+        for part in (self._committer, self._clerk, self._aside, self._items):
             try:
                 async with asyncio.timeout(JOIN_SECONDS):
                     await part.close()

@@ -1,4 +1,5 @@
-"""Removing old finished transactions, in batches, and old deliveries. What was counted stays in the statistics."""
+"""Removing old finished transactions, a thousand at a time, old deliveries and old batches. What was counted stays in
+the statistics."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from dist_task.alerts.models import Delivery, DeliveryLog
+from dist_task.batches.models import Batch, BatchItem, BatchLog
+from dist_task.batches.words import FINAL_BATCH
 from dist_task.errors import InvalidRequest
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import FINAL_TRANSACTION, CompensationStatus, ExceptionStatus
@@ -105,3 +108,25 @@ def _prune_deliveries(ids: list[int]) -> int:
     logs._raw_delete(logs.db)
     rows._raw_delete(rows.db)
     return len(kept)
+
+
+def prune_batches(*, before: datetime, limit: int, dry_run: bool = False) -> int:
+    """Removes batches that have ended, made before `before`, oldest first, with their items; returns how many."""
+    old = Batch.objects.filter(created_at__lt=before, status__in=FINAL_BATCH).order_by("created_at")
+    if dry_run:
+        return old[:limit].count()
+    ids = list(old.values_list("pk", flat=True)[:limit])
+    for batch_id in ids:  # one may have a hundred thousand items
+        _prune_batch_of_items(batch_id)
+    return len(ids)
+
+
+@transaction.atomic
+def _prune_batch_of_items(batch_id: int) -> None:
+    """What has ended never begins again."""
+    for rows in (
+        BatchItem.objects.filter(batch_id=batch_id),
+        BatchLog.objects.filter(batch_id=batch_id),
+        Batch.objects.filter(pk=batch_id),
+    ):
+        rows._raw_delete(rows.db)  # the cascade would read every row into memory

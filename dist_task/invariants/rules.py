@@ -517,6 +517,25 @@ RULES = (
             JOIN transactions_transaction t ON t.id = l.transaction_id WHERE l.at < l.started_at
             UNION ALL SELECT 'exception ' || id FROM exceptions_app_exceptionrecord WHERE handled_at < opened_at""",
     ),
+    Rule(
+        26,
+        name="batch_items_counted",
+        sentence="A batch counts its items rightly.",
+        sql="""SELECT 'batch ' || b.id AS example FROM batches_batch b
+            LEFT JOIN (SELECT batch_id, ARRAY[count(*), count(*) FILTER (WHERE status = 'done'),
+                count(*) FILTER (WHERE status = 'refused'), count(*) FILTER (WHERE status = 'failed')] AS figures
+                FROM batches_batchitem GROUP BY 1) i ON i.batch_id = b.id
+            WHERE ARRAY[b.total, b.done, b.refused, b.failed]::bigint[] <> COALESCE(i.figures, '{0,0,0,0}')
+               OR (b.status = 'done' AND b.done + b.refused + b.failed <> b.total)""",
+    ),
+    Rule(
+        26,
+        name="batch_items_once",
+        sentence="No item of a batch was done twice.",
+        sql="""SELECT 'batch ' || (detail ->> 'batch') || ', transaction ' || transaction_id AS example
+            FROM dist_task_executionlog WHERE detail ? 'batch'
+            GROUP BY detail ->> 'batch', transaction_id, task_id, op, item, event HAVING count(*) > 1""",
+    ),
 )
 
 NEVER_PRUNED = "statistics_never_pruned"

@@ -1,4 +1,4 @@
-"""What commands of operators do: select rows, ask one verb of the engine for each, count, report."""
+"""What commands of operators do: select rows, ask one verb of the engine for each, count, report. Many are a batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
-from dist_task.errors import DistTaskError
-from dist_task.management.arguments import WRONG_ARGUMENTS, count, moment, read_lines
+from dist_task.batches.models import DEFAULT_RATE, Batch
+from dist_task.engine.batches import verbs
+from dist_task.errors import DistTaskError, InvalidRequest
+from dist_task.management.arguments import WRONG_ARGUMENTS, actor, count, moment, read_lines, seconds
+from dist_task.management.batches import failures, follow, somebody_works
 from flows.models import Flow
 
 CHUNK = 500
+MANY = 200
+"""More rows than this are a batch, where somebody works: the cluster does them, at its rate, and remembers each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class ReplayCommand(BaseCommand, ABC):
     """Exit code 0: everything was done; 1: something was not, see standard error; 2: wrong arguments."""
 
     one: str
-    many: str
+    many: str  # as a batch calls them, too
     verb: str = "retry"
     done: str = "retried"
 
@@ -51,6 +56,10 @@ class ReplayCommand(BaseCommand, ABC):
     def target(self, row: Any) -> Target: ...
 
     @abstractmethod
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Of the verb, as a batch has them."""
+
+    @abstractmethod
     def act(self, key: Any, *, options: dict[str, Any]) -> None:
         """Asks the engine's verb. Raises DistTaskError where that is refused."""
 
@@ -63,10 +72,21 @@ class ReplayCommand(BaseCommand, ABC):
         parser.add_argument("--error", metavar="TEXT", help="whose error message contains this text")
         parser.add_argument("--limit", type=count, metavar="N", help="the oldest N only")
         parser.add_argument("--remark", default="", help="why; kept in the execution log")
+        parser.add_argument(
+            "--batch", action="store_true", help=f"as a batch, which more than {MANY} are by themselves"
+        )
+        parser.add_argument("--no-wait", action="store_true", help="make the batch, and leave it to the cluster")
+        parser.add_argument(
+            "--rate", type=seconds, default=DEFAULT_RATE, metavar="N", help="of a batch: items per second"
+        )
         parser.add_argument("--dry-run", action="store_true", help="print what would be done, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unknown_flows(options["flow"] or [])
+        options["names"] = self.named(options)  # once: standard input can be read once
+        if not options["dry_run"] and self._is_for_a_batch(options):
+            self._replay_as_batch(options)
+            return
         done = failed = 0
         for target in self._targets(options):
             refusal = target.refusal or self._replay(target, options=options)
@@ -74,10 +94,73 @@ class ReplayCommand(BaseCommand, ABC):
             failed += bool(refusal)
             if refusal:
                 self.stderr.write(f"{target.label}: {refusal}")
-        verb = f"would be {self.done}" if options["dry_run"] else self.done
+        self._tell(done, failed, done_word=f"would be {self.done}" if options["dry_run"] else self.done)
+
+    def _tell(self, done: int, failed: int, *, done_word: str = "") -> None:
+        verb = done_word or self.done
         self.stdout.write(f"{done} {self.one if done == 1 else self.many} {verb}, {failed} failed")
         if failed:
             raise CommandError(f"{failed} of {done + failed} could not be {self.done}")
+
+    def _is_for_a_batch(self, options: dict[str, Any]) -> bool:
+        if options["batch"] or options["no_wait"]:
+            return True
+        most = options["limit"] or MANY + 1
+        if most <= MANY or not somebody_works():
+            return False
+        names = options["names"]
+        rows = self.selected(options) if names is None else self.find(names)
+        return rows.order_by()[: MANY + 1].count() > MANY
+
+    def _replay_as_batch(self, options: dict[str, Any]) -> None:
+        rows, refused = self._frozen(options)
+        for target in refused:
+            self.stderr.write(f"{target.label}: {target.refusal}")
+        batch = self._batch(rows, options=options)
+        if batch is None:
+            self._tell(0, len(refused))
+            return
+        self.stdout.write(f"batch {batch.pk}: {batch.total} {self.many}")
+        if options["no_wait"]:
+            return
+        batch = follow(batch.pk, say=self.stdout.write)
+        for line in failures(batch):
+            self.stderr.write(line)
+        if batch.left:
+            raise CommandError(f"batch {batch.pk} was cancelled: {batch.left} of {batch.total} were not {self.done}")
+        self._tell(batch.done, batch.refused + batch.failed + len(refused))
+
+    @property
+    def _command(self) -> str:
+        return f"replay_{self.many}" if self.verb == "retry" else f"operate {self.verb}"
+
+    def _frozen(self, options: dict[str, Any]) -> tuple[QuerySet[Any], list[Target]]:
+        """What is selected, and what was named and cannot be retried."""
+        names, rows = options["names"], self.selected(options)
+        if names is None:
+            oldest = rows.order_by("pk").values("pk")
+            return rows.model.objects.filter(pk__in=oldest[: options["limit"]] if options["limit"] else oldest), []
+        targets = list(islice(self._by_name(rows, names=names), options["limit"]))
+        good = [target.key for target in targets if not target.refusal]
+        return self.find(good), [target for target in targets if target.refusal]
+
+    def _batch(self, rows: QuerySet[Any], *, options: dict[str, Any]) -> Batch | None:
+        """None where nothing matches."""
+        if not rows.exists():
+            return None
+        try:
+            return verbs.create(
+                rows,
+                target=self.many,
+                verb=self.verb,
+                parameters=self.parameters(options),
+                selection={"command": self._command},
+                remark=options["remark"] or self._command,
+                actor=actor(),
+                rate=options["rate"],
+            )
+        except InvalidRequest as error:
+            raise CommandError(str(error), returncode=WRONG_ARGUMENTS) from error
 
     def _replay(self, target: Target, *, options: dict[str, Any]) -> str:
         """Why it did not work; empty where it did."""
@@ -93,7 +176,7 @@ class ReplayCommand(BaseCommand, ABC):
         return ""
 
     def _targets(self, options: dict[str, Any]) -> Iterator[Target]:
-        names = self.named(options)
+        names = options["names"]
         rows = self.selected(options).order_by("pk")
         # One server-side cursor: the selection is that of the start, whatever the retries change meanwhile.
         targets = self._by_name(rows, names=names) if names is not None else map(self.target, rows.iterator(CHUNK))

@@ -19,6 +19,7 @@ from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
 from flows.register import register
 from stats.recent import by_hour, durations
+from tests.batches.conftest import make
 from tests.commands import rows
 from transactions.models import Transaction
 
@@ -38,6 +39,7 @@ HEAVIEST = 100_000
         "alerts_alertrule",
         "alerts_channel",
         "alerts_delivery",
+        "batches_batch",
         "auth_user",
     ],
 )
@@ -53,6 +55,7 @@ def test_a_list_asks_few_questions_and_is_light(
         )
         AlertRule.objects.create(name=f"rule_{number}", kind="exceptions").channels.add(channel)
         Delivery.objects.create(key=number, channel=channel, event="test", subject="x", payload={})
+        make()
     Transaction.objects.bulk_create([Transaction(instance_id=f"m{n}", flow=flow) for n in range(200)])
 
     with django_assert_max_num_queries(MOST_QUERIES):

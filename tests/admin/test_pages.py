@@ -26,6 +26,7 @@ LISTS = {
     "alerts_channel": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "alerts_subscription": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "alerts_delivery": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "batches_batch": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "auth_user": {"admin"},
     "auth_group": {"admin"},
 }
@@ -35,6 +36,7 @@ ENGINE_ROWS = (
     "dist_task_executionlog",
     "dist_task_worker",
     "alerts_delivery",
+    "batches_batch",
 )
 ROLES = ("viewer", "submitter", "operator", "supervisor", "author", "admin")
 

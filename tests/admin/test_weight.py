@@ -13,9 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from dist_task.engine.operate import cancel_transaction, handle_exception
+from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
 from tests.admin.conftest import HOSTILE
+from tests.batches.conftest import make as make_batch
 from tests.commands import rows
 from transactions.models import Transaction
 
@@ -118,6 +120,10 @@ def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
     record = failed.exceptions.latest("id")
     yield "exception", reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,))
     yield "flow", reverse("admin:flows_flow_change", args=(flow.pk,))
+    yield "batches", reverse("admin:batches_batch_changelist")
+    batch = make_batch(rows=ExceptionRecord.objects.all(), remark="r" * 2_000)
+    yield "batch", reverse("admin:batches_batch_change", args=(batch.pk,))
+    yield "batch, refused ones", reverse("admin:batches_batch_change", args=(batch.pk,)) + "?result=refused"
 
 
 @pytest.mark.parametrize("role", ["", "operator"])

@@ -106,6 +106,9 @@ ACTIONS = {
     "channels": ("GET", "/api/v1/channels"),
     "test a channel": ("POST", "/api/v1/channels/1/test"),
     "redeliver": ("POST", "/api/v1/deliveries/1/redeliver"),
+    "batches": ("GET", "/api/v1/batches"),
+    "make a batch": ("POST", "/api/v1/batches"),
+    "pause a batch": ("POST", "/api/v1/batches/1/pause"),
     "validate": ("POST", "/api/v1/flows/validate"),
     "simulate": ("POST", "/api/v1/flows/simulate"),
     "write": ("POST", "/api/v1/flows"),
@@ -114,7 +117,7 @@ ACTIONS = {
     "deactivate": ("POST", "/api/v1/flows/x/deactivate"),
     "delete": ("DELETE", "/api/v1/flows/x"),
 }
-VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels"}
+VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels", "batches"}
 START = {"start", "batch"}
 OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", "test a channel", "redeliver"} | {
     "pause",
@@ -122,7 +125,7 @@ OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", 
     "assign",
     "comment",
 }
-SUPERVISE = {"compensate", "skip", "complete", "complete a wait"}
+SUPERVISE = {"compensate", "skip", "complete", "complete a wait", "make a batch", "pause a batch"}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {
     "viewer": VIEW,

@@ -22,6 +22,7 @@ def pages(stage: Stage) -> dict[str, str]:
         "channels": "alerts_channel",
         "subscriptions": "alerts_subscription",
         "deliveries": "alerts_delivery",
+        "batches": "batches_batch",
     }
     shown = ("done", "failed", "retrying", "approval", "undone", "large", "hostile", "items", "nested")
     hostile = stage.hostile.exceptions.get()
@@ -45,5 +46,7 @@ def pages(stage: Stage) -> dict[str, str]:
         **{f"{name}-add": reverse(f"admin:alerts_{name}_add") for name in ("alertrule", "channel", "subscription")},
         "channel": reverse("admin:alerts_channel_change", args=(stage.delivery.channel_id,)),
         "delivery": reverse("admin:alerts_delivery_change", args=(stage.delivery.pk,)),
+        "batch": reverse("admin:batches_batch_change", args=(stage.batch.pk,)),
+        "batch-new": reverse("admin:batch_new", args=("transactions", "compensate")) + "?status=failed",
         "log-entry": reverse("admin:dist_task_executionlog_change", args=(stage.failed.log.latest("id").pk,)),
     }

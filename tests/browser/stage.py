@@ -9,11 +9,13 @@ from typing import Any
 from django.db import connection
 
 from dist_task.alerts.models import Channel, Delivery
+from dist_task.batches.models import Batch
 from dist_task.engine.operate import compensate_transaction, handle_exception, retry_transaction
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
 from flows.register import register
+from tests.batches.conftest import make as make_batch
 from tests.engine.conftest import begin, finished, stored
 from tests.engine.service import Answer, Service
 from tests.engine.worker import wait_for
@@ -39,6 +41,7 @@ class Stage:
     orders: Flow
     exception: ExceptionRecord
     delivery: Delivery
+    batch: Batch
 
 
 def build(service: Service) -> Stage:
@@ -58,9 +61,8 @@ def build(service: Service) -> Stage:
     items = _items(service)
     nested = _nested(orders)
     record = ExceptionRecord.objects.filter(transaction=failed, status="open").latest("id")
-    return Stage(
-        done, failed, retrying, approval, undone, large, hostile, items, nested, orders, record, delivery=_delivery()
-    )
+    shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, orders, record)
+    return Stage(*shown, delivery=_delivery(), batch=_batch())
 
 
 def _params(number: int) -> dict[str, Any]:
@@ -140,6 +142,15 @@ def _nested(orders: Flow) -> Transaction:
 def _delivery() -> Delivery:
     channel = Channel.objects.create(name=HOSTILE, kind="webhook", url="https://hooks.example/x")
     return Delivery.objects.create(key="k", channel=channel, event="test", subject=HOSTILE, payload={"a": HOSTILE})
+
+
+def _batch() -> Batch:
+    """One that goes slowly; its first item is refused."""
+    batch = make_batch(
+        "retry", target="transactions", rows=Transaction.objects.all(), remark=HOSTILE, actor="ana", rate=0.01
+    )
+    wait_for(lambda: Batch.objects.get(pk=batch.pk).refused)
+    return Batch.objects.get(pk=batch.pk)
 
 
 def _approval() -> Transaction:

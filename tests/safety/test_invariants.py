@@ -133,6 +133,14 @@ PLANTED: dict[str, list[str]] = {
     "statistics_recount": ["UPDATE dist_task_statdelta SET succeeded = 0"],
     "statistics_never_pruned": ["UPDATE dist_task_statdelta SET duration_ms = duration_ms + 1"],
     "no_negative_duration": [RUN.format("finished_at = r.started_at - interval '1 second'", "r.status = 'success'")],
+    "batch_items_counted": [
+        """INSERT INTO batches_batch (target, verb, parameters, selection, remark, language, rate, total, created_by)
+           VALUES ('exceptions', 'retry', '{}', '{}', 'why', 'en', 1, 1, 'ana')"""
+    ],
+    "batch_items_once": [
+        """INSERT INTO dist_task_executionlog (transaction_id, event, detail)
+           SELECT id, 'cancelled', '{"batch": 1}' FROM transactions_transaction, generate_series(1, 2)"""
+    ],
 }
 
 

@@ -5,6 +5,9 @@ A verb works on a transaction that somebody owns right now: raising the revision
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -351,8 +354,23 @@ def mark_handled(*, exception_id: int, actor: str, remark: str, resolution: str)
     )
 
 
+_batch: ContextVar[int | None] = ContextVar("batch", default=None)
+
+
+@contextmanager
+def logged_as_of(batch_id: int) -> Iterator[None]:
+    """What is written into the log meanwhile names this batch in its detail."""
+    token = _batch.set(batch_id)
+    try:
+        yield
+    finally:
+        _batch.reset(token)
+
+
 def write_log(
     transaction: Transaction, *, event: LogEvent, actor: str, message: str, detail: dict[str, Any], **of: Any
 ) -> None:
     """One append-only row: who, when, why, before and after. `of` names the task run where there is one."""
+    if (batch_id := _batch.get()) is not None:
+        detail = {**detail, "batch": batch_id}
     ExecutionLog.objects.create(transaction=transaction, event=event, actor=actor, message=message, detail=detail, **of)

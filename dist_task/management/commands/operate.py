@@ -59,6 +59,10 @@ class OfExceptions(replay_exceptions.Command):
         parser.add_argument("--output", type=json_value, metavar="JSON", help="what the tasks gave, the same for all")
         parser.add_argument("--force", action="store_true", help="also where the engine has doubts; see the API")
 
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        given = {"output": options["output"], "force": options["force"] or None}
+        return {name: value for name, value in given.items() if value is not None}
+
     def given(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"actor": actor(), **{key: options[key] for key in ("remark", "output", "force")}}
 

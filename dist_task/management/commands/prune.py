@@ -1,4 +1,4 @@
-"""Remove old finished transactions, and old deliveries. What they count in the statistics stays."""
+"""Remove old finished transactions, old deliveries and old batches. What they count in the statistics stays."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from dist_task.engine.prune import prune, prune_deliveries
+from dist_task.engine.prune import prune, prune_batches, prune_deliveries
 from dist_task.management.arguments import age, count, words
 from dist_task.states import FINAL_TRANSACTION
 
 MOST_AT_ONCE = 100_000
+PLURALS = {"transaction": "transactions", "delivery": "deliveries", "batch": "batches"}
 
 
 def final_statuses(text: str) -> list[str]:
@@ -25,7 +26,8 @@ def final_statuses(text: str) -> list[str]:
 
 class Command(BaseCommand):
     help = (
-        "Remove old finished transactions and all that belongs to them, and old deliveries of alerts and webhooks; "
+        "Remove old finished transactions and all that belongs to them, old deliveries of alerts and webhooks, and old "
+        "batches; "
         "the statistics keep their totals."
     )
 
@@ -48,9 +50,12 @@ class Command(BaseCommand):
         told = prune_deliveries(before=before, limit=limit, dry_run=dry_run)
         if told:
             self._say(told, noun="delivery", what="of alerts and webhooks", options=options)
+        batches = prune_batches(before=before, limit=limit, dry_run=dry_run)
+        if batches:
+            self._say(batches, noun="batch", what="with their items", options=options)
 
     def _say(self, count: int, *, noun: str, what: str, options: dict[str, Any]) -> None:
-        words = noun if count == 1 else noun.removesuffix("y") + ("ies" if noun.endswith("y") else "s")
+        words = noun if count == 1 else PLURALS[noun]
         verb = "would be removed" if options["dry_run"] else "removed"
         more = "; there may be more: run again" if count >= options["limit"] else ""
         self.stdout.write(f"{count} {words} {verb} ({what}){more}")

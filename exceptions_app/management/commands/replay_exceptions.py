@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from dist_task.engine.operate import retry_exception
 from dist_task.management.arguments import WRONG_ARGUMENTS, actor, moment, seconds, words
@@ -68,6 +69,13 @@ class Command(ReplayCommand):
     def target(self, row: ExceptionRecord) -> Target:
         what = row.error_code or row.error_message[:60]
         return Target(key=row.pk, label=f"{row.pk} ({row.wire_task_id}, {row.flow}: {what})")
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        delay = options["delay"]
+        if options["at"]:
+            delay = max((options["at"] - timezone.now()).total_seconds(), 0.0)
+        given = {"delay": delay, "force": options["force"] or None}
+        return {name: value for name, value in given.items() if value is not None}
 
     def act(self, key: int, *, options: dict[str, Any]) -> None:
         given = {

@@ -63,6 +63,9 @@ class Command(ReplayCommand):
     def target(self, row: Transaction) -> Target:
         return Target(key=row.instance_id, label=f"{row.instance_id} ({row.flow}, {row.status})")
 
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
     def act(self, key: str, *, options: dict[str, Any]) -> None:
         retry_transaction(key, actor=actor(), remark=options["remark"])
 

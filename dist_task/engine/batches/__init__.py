@@ -1,0 +1,1 @@
+"""Batches are frozen, steered and run here: item by item, each in a database transaction of its own."""
