@@ -17,6 +17,10 @@ SMALL = 20
 LABELS: Mapping[str, Any] = {
     "retry": _("Retry…"),
     "handle": _("Handle…"),
+    "skip": _("Skip…"),
+    "complete": _("Complete by hand…"),
+    "pause": _("Pause…"),
+    "resume": _("Resume…"),
     "cancel": _("Cancel…"),
     "compensate": _("Compensate…"),
 }
