@@ -228,7 +228,7 @@ def test_an_export_of_nothing_is_not_found(root: Client, query: str) -> None:
     assert root.get(reverse("admin:batch_export", args=(2**70,)) + query).status_code == 404
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.large)])
 def test_no_page_on_the_way_is_slow_or_heavy(root: Client, flow: Flow, count: int) -> None:
     fail_many(count, flow=flow)
     took = {}

@@ -72,7 +72,7 @@ def large(db: None) -> Flow:
     return register(name="large", flow_type="t", definition={"tasks": tasks}, create_user="ana")
 
 
-@pytest.fixture(params=[3_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.fixture(params=[3_000, pytest.param(100_000, marks=pytest.mark.large)])
 def history(request: pytest.FixtureRequest, large: Flow) -> Flow:
     fill(large, count=request.param)
     return large

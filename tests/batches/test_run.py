@@ -20,7 +20,7 @@ from .conftest import ended, fail_many, make, results, stored, times_done
 Start = Callable[[], WorkerThread]
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.large)])
 def test_thousands_of_exceptions_are_handled_in_one_action(start_worker: Start, count: int) -> None:
     fail_many(count, flow=rows.make_flow())
     batch = make()
@@ -32,7 +32,7 @@ def test_thousands_of_exceptions_are_handled_in_one_action(start_worker: Start, 
     assert times_done(batch, event="handled") == [1] * count
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.large)])
 def test_exceptions_that_are_retried_in_one_action_all_succeed(start_worker: Start, count: int) -> None:
     fail_many(count, flow=rows.make_flow())
     batch = make("retry", parameters={"delay": 0})
