@@ -260,7 +260,7 @@ def test_folding_keeps_the_sums(cursor: Any) -> None:
 
 
 def test_the_claim_reads_the_index_of_what_is_due(cursor: Any) -> None:
-    cursor.execute("SET LOCAL enable_seqscan = off")
+    cursor.execute("SET enable_seqscan = off")  # of this test's own connection
     cursor.execute(
         "EXPLAIN SELECT id FROM transactions_transaction WHERE wake_at <= statement_timestamp()"
         " ORDER BY wake_at LIMIT 10"
