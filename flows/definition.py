@@ -56,7 +56,7 @@ class FlowDefinition:
     fan_in: Mapping[str, int]  # how many each task waits for
     roots: tuple[str, ...]
     order: tuple[str, ...]  # dependencies first
-    has_items: bool  # some task is run for each item of a list
+    fans: tuple[str, ...]  # the tasks that are run for each item of a list
     has_subflows: bool
 
     @classmethod
@@ -99,7 +99,7 @@ class FlowDefinition:
             fan_in=MappingProxyType({task.id: len(task.depends_on) for task in tasks}),
             roots=tuple(task.id for task in tasks if not task.depends_on),
             order=order,
-            has_items=any(task.foreach for task in tasks),
+            fans=tuple(task.id for task in tasks if task.foreach),
             has_subflows=any(task.type == SUBFLOW for task in tasks),
         )
 

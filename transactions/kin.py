@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Protocol
 
-from django.db.models import Count, F, Func, IntegerField
+from django.db.models import Count, F, Func, IntegerField, Q
 
 from dist_task.models import TaskRun
 from dist_task.states import WHOLE, Op, RunStatus
@@ -35,8 +37,8 @@ class Row(Protocol):
 
 
 def kin_of(rows: Sequence[Row], *, definitions: Mapping[str, FlowDefinition]) -> dict[int, Kin]:
-    """By transaction; those that have nothing of it are left out. At most three statements."""
-    spread = {row.id for row in rows if definitions[row.flow_id].has_items}
+    """By transaction; those that have nothing of it are left out. At most four statements."""
+    spread = {row.id: definitions[row.flow_id].fans for row in rows if definitions[row.flow_id].fans}
     starting = {row.id for row in rows if definitions[row.flow_id].has_subflows}
     parents = {row.parent_id for row in rows if row.parent_id is not None}
     if not (spread or starting or parents):
@@ -48,11 +50,13 @@ def kin_of(rows: Sequence[Row], *, definitions: Mapping[str, FlowDefinition]) ->
     }
 
 
-def _items(ids: Collection[int]) -> dict[int, dict[str, dict[str, int]]]:
-    """Transaction to task to how many of its items stand how. The list of items is in the input of the task's run."""
-    if not ids:
+def _items(fans_of: Mapping[int, tuple[str, ...]]) -> dict[int, dict[str, dict[str, int]]]:
+    """Transaction to task to how many of its items stand how. Their list is in the input of the task's own run; what is
+    given to other tasks may have a member of the same name."""
+    if not fans_of:
         return {}
-    forth = TaskRun.objects.filter(transaction__in=ids, op=Op.ACTION)
+    of_fans = (Q(transaction=transaction_id, task_id__in=fans) for transaction_id, fans in fans_of.items())
+    forth = TaskRun.objects.filter(reduce(or_, of_fans), op=Op.ACTION)
     found: dict[int, dict[str, dict[str, int]]] = {}
     totals = forth.filter(item=WHOLE, input__items__isnull=False)
     for transaction_id, task_id, total in totals.values_list("transaction_id", "task_id", TOTAL):

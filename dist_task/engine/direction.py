@@ -60,7 +60,9 @@ class Direction:
             items = {task_id: each for task_id, each in compensate.items_to_undo(done).items() if task_id in undo}
         else:
             progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
-            items = {task_id: range(inputs.count(task_id)) for task_id in flow.fans if inputs.has_begun(task_id)}
+            items = {
+                task_id: range(inputs.count(task_id)) for task_id in flow.definition.fans if inputs.has_begun(task_id)
+            }
         progress.paused = claimed.paused
         way = cls(
             op=op,

@@ -51,7 +51,6 @@ class LoadedFlow(NamedTuple):
     undo_steps: Mapping[str, Step]  # of the compensations, by the task that each undoes
     backwards: Backwards
     wanted: frozenset[str]  # the tasks whose outputs others look at
-    fans: tuple[str, ...]  # the tasks that are run for each item of a list
     targets: Mapping[str, int]  # of the first tasks: how many calls each
     opening: bytes | None
 
@@ -71,7 +70,6 @@ def load(definition: FlowDefinition) -> LoadedFlow:
         },
         backwards=backwards(definition),
         wanted=frozenset().union(*(step.needs for step in steps.values())),
-        fans=tuple(task_id for task_id, step in steps.items() if step.is_fan),
         targets=Counter(root.target for root in roots),
         opening=None if definition.timeout_seconds else _opening([root.spec for root in roots]),
     )

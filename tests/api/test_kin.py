@@ -129,3 +129,15 @@ def test_a_subflow_that_is_registered_is_accepted(api: Api) -> None:
     definition = {"tasks": [{"id": "a", "type": "subflow", "config": {"flow": "ship"}}]}
 
     assert register(name="sub", flow_type="t", definition=definition, create_user="ada").version == 1
+
+
+@pytest.mark.parametrize("items", ["not a list", ["a", "b", "c"], {"a": 1}, None])
+def test_a_parameter_of_that_name_is_not_taken_for_items(worker: WorkerThread, api: Api, items: Any) -> None:
+    each = {"id": "each", "type": "noop", "foreach": "[1, 2]"}
+    then = {"id": "then", "type": "noop", "depends_on": ["each"]}
+    finished(begin(make_flow(each, then), params={"items": items}, instance_id="named"))
+
+    first, second = api.get(f"{PATH}/named").data["tasks"]
+
+    assert (first["items"]["total"], first["items"]["success"]) == (2, 2)
+    assert "items" not in second
