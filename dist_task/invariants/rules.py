@@ -25,6 +25,9 @@ RETRIED = """l.transaction_id = r.transaction_id AND (l.task_id = r.task_id AND 
         OR l.event IN ('skipped', 'completed') AND l.item >= 0 AND r.item = -1)
     OR (l.event = 'retried' AND l.task_id = '' AND COALESCE(l.detail ->> 'op', 'action') = r.op
       AND COALESCE(l.detail -> 'tasks', '[]') ? r.task_id))"""
+# Of a task with items. A row may be looked at before it is known to be such a one, and others may be given anything.
+LENGTH_OF_LIST = """CASE jsonb_typeof({0}.input -> 'items') WHEN 'array'
+    THEN jsonb_array_length({0}.input -> 'items') ELSE 0 END"""
 ITEM_OF_RUN = """dist_task_taskrun i WHERE i.transaction_id = r.transaction_id AND i.task_id = r.task_id
     AND i.op = r.op AND i.item >= 0"""
 CHILD_OF_RUN = """transactions_transaction c JOIN dist_task_taskrun r ON r.transaction_id = c.parent_id
@@ -190,7 +193,7 @@ RULES = (
         sentence="Of a successful task with items each has succeeded or was skipped; items belong to such a task.",
         sql=f"""SELECT {NAME} AS example FROM {RUNS} JOIN task d ON {OF_TASK} AND d.has_items
             WHERE r.op = 'action' AND r.item = -1 AND r.status = 'success'
-              AND jsonb_array_length(r.input -> 'items') <> (
+              AND {LENGTH_OF_LIST.format("r")} <> (
                 SELECT count(*) FROM {ITEM_OF_RUN} AND i.status IN ('success', 'skipped'))
             UNION ALL
             SELECT {NAME} FROM {RUNS} WHERE r.item >= 0 AND NOT EXISTS (
@@ -204,7 +207,7 @@ RULES = (
         sql=f"""SELECT {NAME} AS example FROM {RUNS}
             JOIN dist_task_taskrun whole ON whole.transaction_id = r.transaction_id AND whole.task_id = r.task_id
              AND whole.op = 'action' AND whole.item = -1
-            WHERE r.item >= COALESCE(jsonb_array_length(whole.input -> 'items'), 0) AND r.item >= 0""",
+            WHERE r.item >= {LENGTH_OF_LIST.format("whole")} AND r.item >= 0""",
     ),
     Rule(
         10,

@@ -198,6 +198,13 @@ def test_a_healthy_history_breaks_nothing(history: Any) -> None:
     assert report(history, never_pruned=True) == Report(violations=[], warnings=[], unreadable_flows=[])
 
 
+@pytest.mark.parametrize("given", ['{"items": "not a list"}', '{"items": [1, 2, 3]}', '{"items": null}', "7"])
+def test_what_a_task_is_given_under_the_name_of_items_breaks_nothing(history: Any, given: str) -> None:
+    history.execute("UPDATE dist_task_taskrun SET input = %s::jsonb", (given,))
+
+    assert report(history, never_pruned=True).violations == []
+
+
 def test_there_is_a_planted_violation_for_every_rule() -> None:
     assert set(PLANTED) == {rule.name for rule in RULES}
 
