@@ -218,6 +218,17 @@ def test_a_failed_compensation_of_an_item_is_retried_alone(worker: WorkerThread,
     assert sorted(paths(service)[2:]) == ["/back/a", "/back/a", "/back/b"]
 
 
+@pytest.mark.parametrize("items", ["not a list", [1, 2, 3], {"a": 1}, None])
+def test_a_parameter_of_that_name_is_nothing_special_to_other_tasks(worker: WorkerThread, items: Any) -> None:
+    """Nor to the rules, which the worker's fixture asks at the end."""
+    tasks = {"id": "each", "type": "noop", "foreach": "[1, 2]"}, {"id": "then", "type": "noop", "depends_on": ["each"]}
+
+    txn = finished(begin(make_flow(*tasks), params={"items": items}))
+
+    assert txn.status == "success"
+    assert TaskRun.objects.get(transaction=txn, task_id="then").input == {"items": items}
+
+
 def test_a_condition_is_asked_once_for_all_items(worker: WorkerThread, service: Service) -> None:
     txn = finished(begin(make_flow(each("pay", service, when="params.go")), params={"items": [1], "go": False}))
 
