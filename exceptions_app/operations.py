@@ -22,7 +22,7 @@ class RetryForm(RemarkForm):
         label=_("Delay in seconds"),
         required=False,
         min_value=0,
-        max_value=30 * 86_400,
+        max_value=verbs.LONGEST_DELAY_SECONDS,
         help_text=_("Empty: the interval of the task's retry policy. 0: now."),
     )
     force = forms.BooleanField(

@@ -23,10 +23,11 @@ from dist_task.console.live import needs_person, transaction_etag
 from dist_task.console.text import plain
 from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
+from dist_task.engine.store.verbs import waiting_approvals
 from dist_task.errors import IllegalMove
 from dist_task.models import TaskRun
 from dist_task.roles import roles_of
-from dist_task.states import WHOLE, WaitsFor
+from dist_task.states import WHOLE
 from transactions.console_filters import ConsoleTransactionFilter
 from transactions.models import Transaction
 from transactions.progress import add_progress
@@ -92,8 +93,7 @@ def _decide(request: HttpRequest, txn: Any, values: dict[str, Any], *, approve: 
 
 
 def _approvals_of(txn: Any) -> QuerySet[TaskRun]:
-    waiting = TaskRun.objects.filter(transaction=txn, status="waiting", waits_for=WaitsFor.APPROVAL)
-    return waiting.filter(answer__isnull=True).defer("input", "output").order_by("id")
+    return waiting_approvals(txn).defer("input", "output").order_by("id")
 
 
 def _approvals_named(txn: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms import Field
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -55,6 +56,12 @@ SYMBOL_OF = {"running": "running", "paused": "waiting", "cancelled": "cancelled"
 def title_of(target: str, verb: str) -> str:
     operation = OPERATIONS.get((target, verb))
     return str(operation.title) if operation else f"{verb} ({Target(target).label})"
+
+
+def _fields_of(target: str, verb: str) -> dict[str, Field]:
+    """By their names on the wire: what the verb's page for a few rows asks besides the remark."""
+    fields = OPERATIONS[target, verb].form.base_fields
+    return {name: fields[keyword] for name, keyword in VERBS[target, verb].parameters.items()}
 
 
 def _steered(request: HttpRequest, batch: Any, values: dict[str, Any], *, verb: Callable[..., Batch]) -> str:
@@ -129,7 +136,7 @@ class BatchAdmin(EngineRowAdmin):
             raise Http404
         if not may_in_bulk(request.user, target=target, verb=verb):
             raise PermissionDenied(gettext("You may not take this action."))
-        form = BatchForm(request.POST or None, parameters=VERBS[target, verb].parameters)
+        form = BatchForm(request.POST or None, asked=_fields_of(target, verb))
         is_sure = form.is_valid() and "again" not in request.POST
         context: dict[str, Any] = {"form": form, "operation": OPERATIONS.get((target, verb))}
         try:

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.engine.batches.verbs import LEAST_RATE, MOST_RATE
-from dist_task.engine.operate import LONGEST_DELAY_SECONDS, LONGEST_REMARK
-from dist_task.states import Resolution
-from flows.forms import SMALL_CODE, StrictJSONField
+from dist_task.engine.operate import LONGEST_REMARK
 
 from .models import DEFAULT_RATE
 
-FIELDS: Mapping[str, Callable[[], forms.Field]] = {
-    "delay": lambda: forms.FloatField(
-        label=_("Delay in seconds"),
-        required=False,
-        min_value=0,
-        max_value=LONGEST_DELAY_SECONDS,
-        help_text=_("Empty: the interval of the task's retry policy. 0: now."),
-    ),
-    "force": lambda: forms.BooleanField(
-        label=_("Also tasks that are never to be retried"),
-        required=False,
-        help_text=_("The strategy no_retry says that trying again may do harm."),
-    ),
-    "output": lambda: StrictJSONField(
-        label=_("Output"),
-        required=False,
-        widget=SMALL_CODE,
-        help_text=_("JSON that later tasks get, as if the task had given it. Empty: nothing."),
-    ),
-    "resolution": lambda: forms.ChoiceField(label=_("Resolution"), choices=Resolution.choices),
-}
-
 
 class BatchForm(forms.Form):
-    """`parameters`: the names of those of the verb."""
+    """`asked`: the fields of the verb's parameters, by their names on the wire."""
 
     rate = forms.FloatField(
         label=_("Items per second at most"),
@@ -55,11 +32,10 @@ class BatchForm(forms.Form):
         help_text=_("Why. It is kept in the log of each transaction, with your name."),
     )
 
-    def __init__(self, *args: Any, parameters: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, asked: Mapping[str, forms.Field], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._parameters = [name for name in parameters if name in FIELDS]
-        for name in self._parameters:
-            self.fields[name] = FIELDS[name]()
+        self._parameters = list(asked)
+        self.fields.update(deepcopy(dict(asked)))
         self.order_fields([*self._parameters, "rate", "remark"])
 
     @property

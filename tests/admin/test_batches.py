@@ -11,7 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dist_task.batches.admin import OPERATIONS
 from dist_task.batches.models import Batch, BatchItem
+from dist_task.engine.batches.table import VERBS
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from tests.admin.conftest import HOSTILE
@@ -115,6 +117,17 @@ def test_parameters_count_in_the_preview_and_in_the_batch(root: Client) -> None:
 
     assert (refused, again) == (1, 0)
     assert run_all(Batch.objects.get()).done == 1
+
+
+def test_each_verb_asks_in_the_words_of_its_page_for_a_few_rows(root: Client) -> None:
+    for verb, fields in VERBS.items():
+        form = root.get(new(*verb, "?ids=1")).context["form"]
+        single = OPERATIONS[verb].form.base_fields
+        asked = {name: single[keyword] for name, keyword in fields.parameters.items()}
+
+        assert list(form.fields) == [*asked, "rate", "remark"]
+        for name, field in asked.items():
+            assert (form.fields[name].label, form.fields[name].help_text) == (field.label, field.help_text)
 
 
 @pytest.mark.parametrize("values", [{"remark": " "}, {"rate": "0"}, {"delay": "-1"}])
