@@ -41,35 +41,81 @@ def ended(
     outcome = outcomes.decide(
         policy, attempt=number, result=result, seconds_left=seconds_left, ongoing_seconds=ongoing_seconds
     )
-    request, response = (None, None) if isinstance(result, outcomes.WorkerLost) else (result.request, result.response)
     if isinstance(outcome, outcomes.Succeeded):
-        return Ended(
-            run.task_id,
-            attempt=run.attempt,
-            status=RunStatus.SUCCESS,
-            event=LogEvent.SUCCEEDED,
-            op=op,
-            item=run.item,
-            output=outcome.output,
-            note=result.note if isinstance(result, Result) else "",
-            request=request,
-            response=response,
-        )
+        return _succeeded(run, op=op, outcome=outcome, result=result)
     if isinstance(outcome, outcomes.Waiting):
-        return Ended(
-            run.task_id,
-            attempt=run.attempt,
-            status=RunStatus.WAITING,
-            event=LogEvent.WAITING,
-            op=op,
-            item=run.item,
-            delay_seconds=None if outcome.delay is None else outcome.delay.total_seconds(),
-            waits_for=outcome.waits_for,
-            request=request,
-            response=response,
-        )
-    row = _failed(run, op=op, step=step, outcome=outcome, flow_name=flow_name)
-    return row._replace(event=_event(result, failure=outcome.failure), request=request, response=response)
+        return _waiting(run, op=op, outcome=outcome, result=result)
+    return _failed(run, op=op, step=step, outcome=outcome, result=result, flow_name=flow_name)
+
+
+def _succeeded(run: RunState, *, op: str, outcome: outcomes.Succeeded, result: Ending) -> Ended:
+    request, response = _exchanged(result)
+    return Ended(
+        run.task_id,
+        attempt=run.attempt,
+        status=RunStatus.SUCCESS,
+        event=LogEvent.SUCCEEDED,
+        op=op,
+        item=run.item,
+        output=outcome.output,
+        note=result.note if isinstance(result, Result) else "",
+        request=request,
+        response=response,
+    )
+
+
+def _waiting(run: RunState, *, op: str, outcome: outcomes.Waiting, result: Ending) -> Ended:
+    request, response = _exchanged(result)
+    return Ended(
+        run.task_id,
+        attempt=run.attempt,
+        status=RunStatus.WAITING,
+        event=LogEvent.WAITING,
+        op=op,
+        item=run.item,
+        delay_seconds=None if outcome.delay is None else outcome.delay.total_seconds(),
+        waits_for=outcome.waits_for,
+        request=request,
+        response=response,
+    )
+
+
+def _failed(
+    run: RunState,
+    *,
+    op: str,
+    step: Step,
+    outcome: outcomes.RetryAfter | outcomes.Failed,
+    result: Ending,
+    flow_name: str,
+) -> Ended:
+    failure = outcome.failure
+    request, response = _exchanged(result)
+    delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
+    return Ended(
+        run.task_id,
+        attempt=run.attempt,
+        status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
+        event=_event(result, failure=failure),
+        op=op,
+        item=run.item,
+        delay_seconds=delay,
+        error_code=failure.code,
+        error_message=failure.message,
+        outcome=failure.outcome,
+        fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=_named(run, op=op), failure=failure),
+        task_name=step.spec.name,
+        maybe_executed=failure.maybe_executed,
+        request=request,
+        response=response,
+    )
+
+
+def _exchanged(result: Ending) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What was sent and answered, as far as anybody knows."""
+    if isinstance(result, outcomes.WorkerLost):
+        return None, None
+    return result.request, result.response
 
 
 def _redacted(result: Ending) -> Ending:
@@ -98,28 +144,6 @@ def redacted_error(error: ExecutionError) -> ExecutionError:
         retry_after_seconds=error.retry_after_seconds,
         request=redact(error.request),
         response=redact(error.response),
-    )
-
-
-def _failed(
-    run: RunState, *, op: str, step: Step, outcome: outcomes.RetryAfter | outcomes.Failed, flow_name: str
-) -> Ended:
-    failure = outcome.failure
-    delay = outcome.delay.total_seconds() if isinstance(outcome, outcomes.RetryAfter) else None
-    return Ended(
-        run.task_id,
-        attempt=run.attempt,
-        status=RunStatus.FAILED if delay is None else RunStatus.PENDING,
-        event=LogEvent.FAILED,
-        op=op,
-        item=run.item,
-        delay_seconds=delay,
-        error_code=failure.code,
-        error_message=failure.message,
-        outcome=failure.outcome,
-        fingerprint=outcomes.fingerprint(flow_name=flow_name, task_id=_named(run, op=op), failure=failure),
-        task_name=step.spec.name,
-        maybe_executed=failure.maybe_executed,
     )
 
 
