@@ -24,6 +24,8 @@ SUSPICIOUS_LOSSES = 2
 LEAST_SECONDS = 0.001
 EXPRESSION_CODES = frozenset({FAILED, TOO_LONG})
 
+Items = Mapping[str, Sequence[int]]  # by task, those that there are
+
 
 @dataclass(slots=True)
 class Direction:
@@ -50,19 +52,9 @@ class Direction:
         is_undoing = claimed.compensation == CompensationStatus.RUNNING
         op = Op.COMPENSATE if is_undoing else Op.ACTION
         steps = flow.undo_steps if is_undoing else flow.steps
-        items: Mapping[str, Sequence[int]]
         own = [run for run in runs if run.op == op]
         inputs = Inputs(claimed, op=op, forth=flow.steps, steps=steps, runs=own)
-        if is_undoing:
-            done = [_done(run) for run in runs if run.op == Op.ACTION]
-            undo = compensate.to_undo(flow.definition, done=done)
-            progress = compensate.progress(flow.backwards, undo=undo, runs=())
-            items = {task_id: each for task_id, each in compensate.items_to_undo(done).items() if task_id in undo}
-        else:
-            progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
-            items = {
-                task_id: range(inputs.count(task_id)) for task_id in flow.definition.fans if inputs.has_begun(task_id)
-            }
+        progress, items = _back(flow, runs=runs) if is_undoing else _forth(flow, claimed=claimed, inputs=inputs)
         progress.paused = claimed.paused
         way = cls(
             op=op,
@@ -80,7 +72,7 @@ class Direction:
         way._see_all(items)
         return way
 
-    def _see_all(self, items: Mapping[str, Sequence[int]]) -> None:
+    def _see_all(self, items: Items) -> None:
         """The stored runs, those of items into the fans of their tasks."""
         for task_id, indexes in items.items():
             self.fan_out(task_id, items=indexes)
@@ -190,6 +182,21 @@ class Direction:
             deadline_at=self.deadline_of(run.key),
             item=run.item,
         )
+
+
+def _forth(flow: LoadedFlow, *, claimed: Claimed, inputs: Inputs) -> tuple[plan.Progress, Items]:
+    """Its plan, before any run is seen, and the items of the tasks that have begun."""
+    progress = plan.Progress.of(flow.definition, runs=(), cancelling=claimed.cancelling)
+    begun = (task_id for task_id in flow.definition.fans if inputs.has_begun(task_id))
+    return progress, {task_id: range(inputs.count(task_id)) for task_id in begun}
+
+
+def _back(flow: LoadedFlow, *, runs: Sequence[StoredRun]) -> tuple[plan.Progress, Items]:
+    """The same of the undoing: of what was done forwards."""
+    done = [_done(run) for run in runs if run.op == Op.ACTION]
+    undo = compensate.to_undo(flow.definition, done=done)
+    progress = compensate.progress(flow.backwards, undo=undo, runs=())
+    return progress, {task_id: each for task_id, each in compensate.items_to_undo(done).items() if task_id in undo}
 
 
 def _ends_at(claimed: Claimed, *, flow: LoadedFlow) -> float:
