@@ -26,7 +26,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from dist_task.conf import conf
-from dist_task.engine.operate import LONGEST_REMARK
+from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.payload import CONTROL, check_strict
 from dist_task.problems import InvalidValue, Meant, shown
 

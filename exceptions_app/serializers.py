@@ -7,10 +7,10 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.models import ExecutionLog, LogEvent
 from dist_task.states import Resolution, RunStatus, TransactionStatus
 from dist_task.wire import (
-    LONGEST_REMARK,
     Flag,
     JSONObject,
     JSONValue,

@@ -14,7 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from dist_task.api import check_query
-from dist_task.engine.operate import CALLBACK_RESULTS, FAILURE, LONGEST_REMARK, SUCCESS, take_callback
+from dist_task.engine.operate import CALLBACK_RESULTS, FAILURE, SUCCESS, take_callback
+from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.errors import NotFound
 from dist_task.executors.callback import run_of
 from dist_task.wire import StrictSerializer, Text

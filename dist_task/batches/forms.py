@@ -10,7 +10,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.engine.batches.verbs import LEAST_RATE, MOST_RATE
-from dist_task.engine.operate import LONGEST_REMARK
+from dist_task.engine.remarks import LONGEST_REMARK
 
 from .models import DEFAULT_RATE
 

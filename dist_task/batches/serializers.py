@@ -7,8 +7,9 @@ from typing import Any
 from rest_framework import serializers
 
 from dist_task.engine.batches.verbs import LEAST_RATE, MOST_RATE
+from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.states import Resolution
-from dist_task.wire import LONGEST_REMARK, Flag, JSONObject, RowSerializer, Seconds, StrictSerializer, Text
+from dist_task.wire import Flag, JSONObject, RowSerializer, Seconds, StrictSerializer, Text
 from exceptions_app.serializers import LONGEST_DELAY
 
 from .models import DEFAULT_RATE, Batch, BatchItem, BatchLog

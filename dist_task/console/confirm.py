@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dist_task.console.bulk import SMALL, batch_of_selected
 from dist_task.console.display import row_link
+from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.errors import DistTaskError
 
 MOST_AT_ONCE = 200
@@ -26,7 +27,7 @@ class RemarkForm(forms.Form):
     remark = forms.CharField(
         label=gettext_lazy("Remark"),
         required=False,
-        max_length=2000,
+        max_length=LONGEST_REMARK,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
         help_text=gettext_lazy("Why. It is kept in the log with your name."),
     )

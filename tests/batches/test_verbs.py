@@ -167,7 +167,7 @@ def test_nobody_steers_what_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"remark": " "}, "needs a remark"),
+        ({"remark": " "}, "say why, as the remark"),
         ({"remark": "x" * 2001}, "at most 2000"),
         ({"rate": 0}, "rate must be"),
         ({"rate": 1001}, "rate must be"),

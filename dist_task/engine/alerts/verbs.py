@@ -10,10 +10,9 @@ from django.utils.translation import gettext as _
 from dist_task.alerts.models import Channel, Delivery, DeliveryLog
 from dist_task.alerts.words import DeliveryEvent
 from dist_task.conf import conf
+from dist_task.engine.remarks import checked_remark
 from dist_task.engine.store import deliveries
-from dist_task.errors import IllegalMove, InvalidRequest, NotFound
-
-LONGEST_REMARK = 2_000
+from dist_task.errors import IllegalMove, NotFound
 
 
 @transaction.atomic
@@ -27,7 +26,7 @@ def send_test(channel_id: int, *, actor: str, remark: str = "") -> Delivery:
         subject=channel.name,
         payload={"channel": channel.name, "sent_by": actor, "url": conf.PUBLIC_URL},
     )
-    deliveries.write_log(delivery.pk, event=DeliveryLog.Event.TESTED, actor=actor, message=_checked(remark))
+    deliveries.write_log(delivery.pk, event=DeliveryLog.Event.TESTED, actor=actor, message=checked_remark(remark))
     delivery.refresh_from_db()
     return delivery
 
@@ -41,7 +40,7 @@ def redeliver(delivery_id: int, *, actor: str, remark: str = "") -> Delivery:
     _active(delivery.channel_id)
     if not deliveries.renew(delivery_id=delivery_id):
         raise IllegalMove(_("delivery %(id)s is due already") % {"id": delivery_id})
-    deliveries.write_log(delivery_id, event=DeliveryLog.Event.REDELIVERED, actor=actor, message=_checked(remark))
+    deliveries.write_log(delivery_id, event=DeliveryLog.Event.REDELIVERED, actor=actor, message=checked_remark(remark))
     delivery.refresh_from_db()
     return delivery
 
@@ -53,9 +52,3 @@ def _active(channel_id: int) -> Channel:
     if not channel.is_active:
         raise IllegalMove(_("the channel %(name)s is switched off") % {"name": channel.name})
     return channel
-
-
-def _checked(remark: str) -> str:
-    if len(remark) > LONGEST_REMARK:
-        raise InvalidRequest(_("remark must have at most %(most)d characters") % {"most": LONGEST_REMARK})
-    return remark

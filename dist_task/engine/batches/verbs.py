@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from dist_task.batches.models import DEFAULT_RATE, Batch
 from dist_task.batches.words import BatchEvent, BatchStatus
-from dist_task.engine.operate import LONGEST_REMARK
+from dist_task.engine.remarks import checked_reason, checked_remark
 from dist_task.engine.store import batches
 from dist_task.errors import IllegalMove, InvalidRequest, NotFound
 
@@ -45,7 +45,7 @@ def create(
         verb=verb,
         parameters=dict(parameters),
         selection=dict(selection),
-        remark=_needed(remark),
+        remark=checked_reason(remark),
         language=get_language() or "en",
         rate=rate,
         created_by=actor,
@@ -79,7 +79,7 @@ def _steer(batch_id: int, *, to: BatchStatus, event: BatchEvent, actor: str, rem
     if not moved:
         message = _("batch %(id)s is %(status)s: this cannot be done with it now")
         raise IllegalMove(message % {"id": batch_id, "status": batch.get_status_display()})
-    batches.write_log(batch_id, event=event, actor=actor, message=_short_enough(remark))
+    batches.write_log(batch_id, event=event, actor=actor, message=checked_remark(remark))
     return batch
 
 
@@ -95,15 +95,3 @@ def _check_count(count: int) -> None:
     if count > MOST_ITEMS:
         message = ngettext("a batch has at most %(most)d item", "a batch has at most %(most)d items", MOST_ITEMS)
         raise InvalidRequest(message % {"most": MOST_ITEMS})
-
-
-def _needed(remark: str) -> str:
-    if not remark.strip():
-        raise InvalidRequest(_("a batch needs a remark: why?"))
-    return _short_enough(remark)
-
-
-def _short_enough(remark: str) -> str:
-    if len(remark) > LONGEST_REMARK:
-        raise InvalidRequest(_("remark must have at most %(most)d characters") % {"most": LONGEST_REMARK})
-    return remark

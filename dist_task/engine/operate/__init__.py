@@ -13,7 +13,6 @@ from .exceptions import (
     retry_exception,
     retry_repaired,
 )
-from .frame import LONGEST_REMARK
 from .runs import complete_run, complete_wait, skip_run
 from .transactions import (
     cancel_transaction,
@@ -30,7 +29,6 @@ __all__ = [
     "FAILURE",
     "HEARTBEAT",
     "LONGEST_DELAY_SECONDS",
-    "LONGEST_REMARK",
     "SUCCESS",
     "assign_exception",
     "cancel_transaction",

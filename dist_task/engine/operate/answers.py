@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from dist_task.engine.remarks import checked_remark
 from dist_task.engine.store import verbs
 from dist_task.errors import Gone, IllegalMove, NotFound
 from dist_task.executors.callback import RunName
@@ -15,7 +16,7 @@ from dist_task.models import LogEvent, TaskRun
 from dist_task.states import WHOLE, WaitsFor
 from transactions.models import Transaction
 
-from .frame import checked_remark, committed, locked, log, spec_of
+from .frame import committed, locked, log, spec_of
 
 SUCCESS, FAILURE, HEARTBEAT = CALLBACK_RESULTS = ("success", "failure", "heartbeat")
 

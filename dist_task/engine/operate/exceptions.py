@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from dist_task.engine.remarks import checked_reason, checked_remark
 from dist_task.engine.store import verbs
 from dist_task.errors import IllegalMove, InvalidRequest
 from dist_task.models import LogEvent, TaskRun
@@ -21,8 +22,6 @@ from transactions.models import Transaction
 
 from .frame import (
     already_handled,
-    checked_reason,
-    checked_remark,
     committed,
     database_now,
     locked_exception,

@@ -8,16 +8,15 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from dist_task.engine.remarks import checked_remark
 from dist_task.engine.store import counts, leases, verbs
-from dist_task.errors import IllegalMove, InvalidRequest, NotFound
+from dist_task.errors import IllegalMove, NotFound
 from dist_task.models import LogEvent, TaskRun
 from dist_task.states import WHOLE, CompensationStatus, Op, RunStatus, TransactionStatus
 from exceptions_app.models import ExceptionRecord
 from flows.definition import FlowDefinition, TaskSpec
 from flows.registry_rows import load
 from transactions.models import Transaction
-
-LONGEST_REMARK = 2_000
 
 
 def locked(instance_id: str) -> Transaction:
@@ -106,19 +105,6 @@ def spec_of(txn: Transaction, *, run: TaskRun) -> TaskSpec:
 def _spec_in(definition: FlowDefinition, *, run: TaskRun) -> TaskSpec:
     spec = definition.tasks[run.task_id]
     return spec.compensate or spec if run.op == Op.COMPENSATE else spec
-
-
-def checked_remark(remark: str) -> str:
-    if len(remark) > LONGEST_REMARK:
-        raise InvalidRequest(_("remark must have at most %(most)d characters") % {"most": LONGEST_REMARK})
-    return remark
-
-
-def checked_reason(remark: str) -> str:
-    """Of a verb that needs one."""
-    if not remark.strip():
-        raise InvalidRequest(_("say why, as the remark"))
-    return checked_remark(remark)
 
 
 def log(

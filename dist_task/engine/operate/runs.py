@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from dist_task.engine.remarks import checked_reason
 from dist_task.engine.store import verbs
 from dist_task.errors import IllegalMove
 from dist_task.models import LogEvent, TaskRun
@@ -26,7 +27,6 @@ from transactions.models import Transaction
 
 from .frame import (
     already_handled,
-    checked_reason,
     committed,
     database_now,
     locked,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from dist_task.engine.remarks import checked_reason
 from dist_task.engine.store import batch, counts, verbs
 from dist_task.errors import IllegalMove
 from dist_task.models import LogEvent, TaskRun
@@ -12,7 +13,6 @@ from dist_task.states import COMPENSATION_MOVES, CompensationStatus, Op, RunStat
 from transactions.models import Transaction
 
 from .frame import (
-    checked_reason,
     committed,
     database_now,
     locked,
