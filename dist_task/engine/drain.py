@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import time
-from collections import ChainMap
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -74,7 +73,7 @@ class Drain:
             total=conf.SLOTS,
             per_target=conf.SLOTS_PER_TARGET,
             per_transaction=conf.SLOTS_PER_TRANSACTION,
-            caps=ChainMap(CONNECTIONS.caps, *caps_of_executors()),  # type: ignore[arg-type]  # it is only read
+            caps=(CONNECTIONS.caps, *caps_of_executors()),
         )
         self.apart = Apart()
         self._clerk = Clerk()

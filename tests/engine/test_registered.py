@@ -118,7 +118,7 @@ def test_the_cap_of_a_connection_holds(worker: WorkerThread, service: Service) -
 
 def test_a_cap_may_change_at_any_time() -> None:
     caps = {"payment": 1}
-    slots = Slots(total=10, per_target=5, per_transaction=10, caps=caps)
+    slots = Slots(total=10, per_target=5, per_transaction=10, caps=(caps,))
 
     rooms = [slots.room("payment"), slots.room("other")]
     caps["payment"] = 3

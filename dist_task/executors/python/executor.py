@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -41,7 +41,7 @@ class PythonExecutor:
     apart: ClassVar[str] = f"{inside.Inside.__module__}:{inside.Inside.__qualname__}"
 
     def __init__(self) -> None:
-        self.caps = Caps()
+        self.caps: dict[str, int] = {}
         self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Apart] = WeakKeyDictionary()
 
     def check_config(self, config: Mapping[str, Any]) -> list[str]:
@@ -60,9 +60,13 @@ class PythonExecutor:
         return block_problems(function, given) if function is not None else []
 
     def target(self, config: Mapping[str, Any]) -> str:
-        """Asked when a flow is loaded, beside the worker's loop: the time to import what takes time."""
+        """Asked when a flow is loaded, beside the worker's loop: time to import, and to note its cap."""
         CATALOGUE.load()
-        return f"{PREFIX}{config['function']}"
+        name = config["function"]
+        target = f"{PREFIX}{name}"
+        if (function := CATALOGUE.get(name)) is not None:
+            self.caps[target] = _most_at_once(function)
+        return target
 
     async def execute(self, call: TaskCall) -> Result | Ongoing:
         if not CATALOGUE.is_loaded:
@@ -104,21 +108,10 @@ class PythonExecutor:
             raise
 
 
-class Caps(Mapping[str, int]):
-    """How many calls of a function may be under way: no more than there are processes, so that few wait in line."""
-
-    def __getitem__(self, target: str) -> int:
-        function = CATALOGUE.get(target.removeprefix(PREFIX)) if target.startswith(PREFIX) else None
-        if function is None:
-            raise KeyError(target)
-        room = conf.SLOTS_PER_TARGET if function.threads or function.on_loop else conf.PYTHON_PROCESSES
-        return min(room, function.at_once or room)
-
-    def __iter__(self) -> Iterator[str]:
-        return (f"{PREFIX}{name}" for name in CATALOGUE.functions())
-
-    def __len__(self) -> int:
-        return len(CATALOGUE.functions())
+def _most_at_once(function: Function) -> int:
+    """How many calls of it may be under way: no more than there are processes, so that few wait in line."""
+    room = conf.SLOTS_PER_TARGET if function.threads or function.on_loop else conf.PYTHON_PROCESSES
+    return min(room, function.at_once or room)
 
 
 class _InThread:
