@@ -18,7 +18,7 @@ from dist_task.conf import conf
 
 from .secrets import SECRETS, Place
 
-KEY_NAMESPACE = uuid.UUID("6b4f3d1e-6f0c-4c36-9d0e-0a8d0f5d7c11")
+KEY_NAMESPACE = uuid.UUID("6b4f3d1e-6f0c-4c36-9d0e-0a8d0f5d7c11").bytes
 ENTRY_POINTS = "dist_task.executors"
 
 
@@ -71,9 +71,9 @@ class TaskCall:
         return told
 
 
-def name_based_uuid(namespace: uuid.UUID, name: str) -> str:
-    """`str(uuid.uuid5(namespace, name))`, without the object (RFC 9562, 5.5)."""
-    text = sha1(namespace.bytes + name.encode(), usedforsecurity=False).hexdigest()
+def name_based_uuid(namespace: bytes, name: str) -> str:
+    """`str(uuid.uuid5(namespace, name))`, without the objects (RFC 9562, 5.5)."""
+    text = sha1(namespace + name.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 

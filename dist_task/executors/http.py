@@ -67,12 +67,15 @@ class HttpExecutor:
         return str(config["connection"]) if "connection" in config else urlsplit(str(config["url"])).netloc
 
     async def execute(self, call: TaskCall) -> Result | Ongoing:
-        if "connection" in call.config or call.secret_places or _names_secrets(call.config) or is_offered(call.config):
+        config = call.config
+        configured, query = config.get("headers", {}), config.get("query", {})
+        if "connection" in config or call.secret_places or is_offered(config):
             return await _execute_guarded(call)
-        method = call.config.get("method", "POST")
-        url = with_query(call.config["url"], query=call.config.get("query", {}))
+        if names_secrets(config["url"], headers=configured, query=query):
+            return await _execute_guarded(call)
+        method = config.get("method", "POST")
+        url = with_query(config["url"], query=query)
         body, content_type = _body(call.input, method=method)
-        configured = call.config.get("headers", {})
         constant = constant_headers(tuple(configured.items()), content_type=content_type)
         varying = call.headers
         sent = {**dict(constant), **varying}
@@ -84,7 +87,7 @@ class HttpExecutor:
         except ExecutionError as error:
             error.request = request
             raise
-        return judged(verdict(answer, config=call.config, request=request))
+        return judged(verdict(answer, config=config, request=request))
 
     @staticmethod
     def reachable(output: Any) -> Any:
@@ -124,10 +127,6 @@ def judged(found: Result | Ongoing | ExecutionError) -> Result | Ongoing:
     if isinstance(found, ExecutionError):
         raise found
     return found
-
-
-def _names_secrets(config: Mapping[str, Any]) -> bool:
-    return names_secrets(config["url"], headers=config.get("headers", {}), query=config.get("query", {}))
 
 
 def _address_problems(config: Mapping[str, Any]) -> list[str]:

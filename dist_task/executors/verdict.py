@@ -97,7 +97,7 @@ def verdict(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any
         body, headers = redact(body), redact(headers)
     output = {"status": answer.status, "headers": headers, "body": body}
     response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
-    if 200 <= answer.status < 300 and config.keys().isdisjoint(_DECIDING):  # nearly all
+    if 200 <= answer.status < 300 and _DECIDING.isdisjoint(config):  # nearly all
         return Result(output=output, request=request, response=response, note=note)
     if answer.is_cut:
         return unjudged(request=request, response=response)

@@ -18,7 +18,7 @@ import orjson
 
 from dist_task import failpoints
 from dist_task.executors.base import noted
-from dist_task.payload import dumps, dumps_and_changes
+from dist_task.payload import dumps_and_changes
 from dist_task.states import TRANSACTION_MOVES, RunKey, RunStatus, TransactionStatus, sources
 
 from .claims import Rows
@@ -297,12 +297,12 @@ def _noted_output(ended: Ended) -> tuple[Any, str]:
     if ended.output is None:
         return None, ended.note
     text, changes = dumps_and_changes(ended.output)
-    return orjson.Fragment(text), noted(ended.note, changes=changes)
+    return orjson.Fragment(text), noted(ended.note, changes=changes) if changes else ended.note
 
 
 def _fragment(value: Any) -> Any:
     """A value of the outside, as JSON text that jsonb takes."""
-    return None if value is None else orjson.Fragment(dumps(value))
+    return None if value is None else orjson.Fragment(dumps_and_changes(value)[0])
 
 
 def _json(rows: list[dict[str, Any]]) -> str | None:
