@@ -90,4 +90,5 @@ def test_items_that_have_not_begun_are_left_out(worker: WorkerThread, service: S
     record = ExceptionRecord.objects.get(transaction=txn, item=-1)
     assert record.error_code == "FLOW_TIMEOUT"
     assert "items have not begun" in record.error_message
-    assert TaskRun.objects.filter(transaction=txn).exclude(item=-1).count() == len(service.calls)
+    begun = TaskRun.objects.filter(transaction=txn).exclude(item=-1).count()
+    assert begun - len(service.calls) in (0, 1), "the last one may have run out of time before it was heard"
