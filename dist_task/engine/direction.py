@@ -144,8 +144,9 @@ class Direction:
 
     def seconds_left(self, key: RunKey) -> float:
         """Of the run's total time and of the flow's; may be below 0."""
-        deadline = self.deadline_of(key)
-        return FOREVER if deadline == FOREVER else deadline - time.monotonic()
+        if self.ends_at == FOREVER and not self.deadlines:
+            return FOREVER
+        return self.deadline_of(key) - time.monotonic()
 
     def deadline_of(self, key: RunKey) -> float:
         return min(self.deadlines[key], self.ends_at) if key in self.deadlines else self.ends_at

@@ -17,39 +17,17 @@ from . import outcome as outcomes
 from .fan import Fan
 from .loaded import Step
 from .moves import RunState
-from .store.batch import Ended
+from .store.batch import Begun, Ended
 
-Ending = Result | Ongoing | ExecutionError | outcomes.WorkerLost
+NotYet = Ongoing | ExecutionError | outcomes.WorkerLost
+Ending = Result | NotYet
+InFlight = RunState | Begun
 UNSTORABLE = "UNSTORABLE"
 
 
-def ended(
-    run: RunState,
-    *,
-    op: str,
-    step: Step,
-    result: Ending,
-    flow_name: str,
-    seconds_left: float = outcomes.FOREVER,
-    ongoing_seconds: float = 0.0,
-) -> Ended:
-    """Decides what the result means. `run` is the attempt as it was in flight; for the seconds, see `decide`."""
+def succeeded(run: InFlight, *, op: str, result: Result) -> Ended:
     if REDACTOR.is_needed:
-        result = _redacted(result)
-    policy = step.spec.retry
-    number = run.attempt - (run.budget - policy.tries)
-    outcome = outcomes.decide(
-        policy, attempt=number, result=result, seconds_left=seconds_left, ongoing_seconds=ongoing_seconds
-    )
-    if isinstance(outcome, outcomes.Succeeded):
-        return _succeeded(run, op=op, outcome=outcome, result=result)
-    if isinstance(outcome, outcomes.Waiting):
-        return _waiting(run, op=op, outcome=outcome, result=result)
-    return _failed(run, op=op, step=step, outcome=outcome, result=result, flow_name=flow_name)
-
-
-def _succeeded(run: RunState, *, op: str, outcome: outcomes.Succeeded, result: Ending) -> Ended:
-    request, response = _exchanged(result)
+        result = _redacted_result(result)
     return Ended(
         run.task_id,
         attempt=run.attempt,
@@ -57,14 +35,37 @@ def _succeeded(run: RunState, *, op: str, outcome: outcomes.Succeeded, result: E
         event=LogEvent.SUCCEEDED,
         op=op,
         item=run.item,
-        output=outcome.output,
-        note=result.note if isinstance(result, Result) else "",
-        request=request,
-        response=response,
+        output=result.output,
+        note=result.note,
+        request=result.request,
+        response=result.response,
     )
 
 
-def _waiting(run: RunState, *, op: str, outcome: outcomes.Waiting, result: Ending) -> Ended:
+def not_yet(
+    run: InFlight,
+    *,
+    op: str,
+    step: Step,
+    result: NotYet,
+    flow_name: str,
+    seconds_left: float,
+    ongoing_seconds: float,
+) -> Ended:
+    """Decides what it means that the attempt did not succeed: for the seconds, see `decide`."""
+    if REDACTOR.is_needed:
+        result = _redacted(result)
+    policy = step.spec.retry
+    number = run.attempt - (run.budget - policy.tries)
+    outcome = outcomes.decide(
+        policy, attempt=number, result=result, seconds_left=seconds_left, ongoing_seconds=ongoing_seconds
+    )
+    if isinstance(outcome, outcomes.Waiting):
+        return _waiting(run, op=op, outcome=outcome, result=result)
+    return _failed(run, op=op, step=step, outcome=outcome, result=result, flow_name=flow_name)
+
+
+def _waiting(run: InFlight, *, op: str, outcome: outcomes.Waiting, result: NotYet) -> Ended:
     request, response = _exchanged(result)
     return Ended(
         run.task_id,
@@ -81,12 +82,12 @@ def _waiting(run: RunState, *, op: str, outcome: outcomes.Waiting, result: Endin
 
 
 def _failed(
-    run: RunState,
+    run: InFlight,
     *,
     op: str,
     step: Step,
     outcome: outcomes.RetryAfter | outcomes.Failed,
-    result: Ending,
+    result: NotYet,
     flow_name: str,
 ) -> Ended:
     failure = outcome.failure
@@ -111,23 +112,25 @@ def _failed(
     )
 
 
-def _exchanged(result: Ending) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _exchanged(result: NotYet) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """What was sent and answered, as far as anybody knows."""
     if isinstance(result, outcomes.WorkerLost):
         return None, None
     return result.request, result.response
 
 
-def _redacted(result: Ending) -> Ending:
+def _redacted_result(result: Result) -> Result:
     """Services echo credentials, and drivers tell of them in their errors: none of that becomes a row."""
-    if isinstance(result, Result):
-        return replace(
-            result,
-            output=redact(result.output),
-            request=redact(result.request),
-            response=redact(result.response),
-            note=redact(result.note),
-        )
+    return replace(
+        result,
+        output=redact(result.output),
+        request=redact(result.request),
+        response=redact(result.response),
+        note=redact(result.note),
+    )
+
+
+def _redacted(result: NotYet) -> NotYet:
     if isinstance(result, Ongoing):
         return replace(result, request=redact(result.request), response=redact(result.response))
     if isinstance(result, outcomes.WorkerLost):
@@ -179,7 +182,7 @@ def waited(waits_for: str, *, answer: Mapping[str, Any] | None, is_cancelled: bo
     return ExecutionError(message, code="NO_ANSWER", permanent=True, unknown=unknown)
 
 
-def _named(run: RunState, *, op: str) -> str:
+def _named(run: InFlight, *, op: str) -> str:
     """Failures of the two directions of a task are not of one group."""
     return run.task_id if op == Op.ACTION else f"{run.task_id} {op}"
 

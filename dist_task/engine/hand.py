@@ -10,10 +10,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from dist_task.errors import ExecutionError, InvalidRequest
-from dist_task.executors.base import Ongoing
+from dist_task.executors.base import Ongoing, Result
 from dist_task.states import FINAL_RUN, SATISFIED_RUN, WHOLE, Op, RunKey, RunStatus, TransactionStatus, WaitsFor
 from flows.expressions import ExpressionFailed
 
@@ -21,7 +21,18 @@ from . import outcome as outcomes
 from .attempt import attempt
 from .desk import Attempt, Desk
 from .direction import Direction
-from .ending import UNSTORABLE, Ending, ItemsFailed, ended, of_items, out_of_time, unstorable, waited
+from .ending import (
+    UNSTORABLE,
+    Ending,
+    InFlight,
+    ItemsFailed,
+    not_yet,
+    of_items,
+    out_of_time,
+    succeeded,
+    unstorable,
+    waited,
+)
 from .fan import MOST_OFFERED
 from .loaded import LoadedFlow
 from .moves import FOREVER, Compensate, Compensated, Elapse, Finish, Move, RunState, Start, Wait
@@ -81,9 +92,10 @@ class Hand:
         self._way = way = Direction.of(claimed, flow=self._flow, runs=runs)
         unwritten = {ended.key: ended for ended in self._ended if ended.op == way.op}
         for run in way.runs:
-            if run.key in unwritten:
-                self._see(unwritten[run.key])
-            elif run.status == RUNNING and run.key not in self._calls:
+            key = run.key
+            if key in unwritten:
+                self._see(unwritten[key], key=key)
+            elif run.status == RUNNING and key not in self._calls:
                 self._resume_running(run)
         if claimed.opened:
             self._open()
@@ -187,33 +199,33 @@ class Hand:
     # Writing.
 
     def _next_write(self) -> Write | None:
-        now = time.monotonic()
-        write = Write(self.transaction_id, revision=self._claimed.revision)
-        if self._claimed.has_ended and self._way.op == Op.ACTION:
-            write.release = True  # woken by somebody who did not know
-            return write
-        moves = self._moves(now + LEAD_SECONDS)
-        write.ended = self._ended
-        if not self._desk.accepting and not self._calls and not self._unmade:
-            write.release, write.wake_in_seconds = True, 0.0
-        if moves:
-            if self._desk.accepting:
-                self._begin_all(write, moves=moves)
-            self._put_ends(write, moves=moves, now=now)
-        self._ended = []
+        now, revision = time.monotonic(), self._claimed.revision
+        if self._claimed.has_ended and self._way.op == Op.ACTION:  # woken by somebody who did not know
+            return Write(self.transaction_id, revision, release=True)
+        moves, accepting = self._moves(now), self._desk.accepting
         self._set_timer(now)
+        if not moves and not self._ended and accepting:
+            return None
+        write = Write(self.transaction_id, revision, self._ended)
+        if not accepting and not self._calls and not self._unmade:
+            write.release, write.wake_in_seconds = True, 0.0
+        if moves and not isinstance(moves[0], Start):
+            self._put_end(write, move=moves[0], now=now)
+        elif moves and accepting:
+            self._begin_all(write, starts=moves)
+        self._ended = []
         return None if write.is_empty else write
 
     def _moves(self, now: float) -> list[Move]:
-        """After the waits that are over have ended."""
-        progress = self._way.progress
-        if self._way.is_out_of_time:
+        """After the waits that are over have ended: starts alone, or the one move with which a turn ends."""
+        progress, soon = self._way.progress, now + LEAD_SECONDS
+        if self._way.ends_at <= now:
             progress.cut_fans()
-        moves = progress.moves(now=now, most=MOST_OFFERED)
-        while elapsed := [move for move in moves if isinstance(move, Elapse)] if progress.is_waiting else []:
+        moves = progress.moves(now=soon, most=MOST_OFFERED)
+        while elapsed := [move for move in moves if isinstance(move, Elapse)] if progress.waiting else ():
             for move in elapsed:
                 self._elapse((move.task_id, move.item))
-            moves = progress.moves(now=now, most=MOST_OFFERED)
+            moves = progress.moves(now=soon, most=MOST_OFFERED)
         return moves
 
     def _elapse(self, key: RunKey) -> None:
@@ -227,48 +239,50 @@ class Hand:
             result = waited(run.waits_for, answer=answer, is_cancelled=progress.cancelling)
             self._end(run, result=result, took_answer=answer is not None)
 
-    def _put_ends(self, write: Write, *, moves: list[Move], now: float) -> None:
-        for move in moves:
-            if isinstance(move, Finish) and not (self._ended and self._way.progress.cancelling):
-                write.release, write.finish = True, move.status
-            elif isinstance(move, Compensate):
-                write.compensate = True
-            elif isinstance(move, Compensated):
-                write.release, write.compensated = True, move.outcome
-                write.finish = None if self._claimed.has_ended else TransactionStatus.FAILED
-            elif isinstance(move, Wait):
-                write.release = True
-                write.wake_in_seconds = None if move.until == FOREVER else max(move.until - now, 0.0)
+    def _put_end(self, write: Write, *, move: Move, now: float) -> None:
+        if isinstance(move, Finish) and not (self._ended and self._way.progress.cancelling):
+            write.release, write.finish = True, move.status
+        elif isinstance(move, Compensate):
+            write.compensate = True
+        elif isinstance(move, Compensated):
+            write.release, write.compensated = True, move.outcome
+            write.finish = None if self._claimed.has_ended else TransactionStatus.FAILED
+        elif isinstance(move, Wait):
+            write.release = True
+            write.wake_in_seconds = None if move.until == FOREVER else max(move.until - now, 0.0)
 
-    def _begin_all(self, write: Write, *, moves: list[Move]) -> None:
+    def _begin_all(self, write: Write, *, starts: list[Move]) -> None:
         """What may start now, or is skipped; what that depends on is asked for where it is not here.
 
         For as many only as there are slots: the input and output of thousands need not be here at once.
         """
         way = self._way
+        busy = {(row.task_id, row.item) for row in self._ended}  # what ends with this write starts with the next
         wanted: set[RunKey] = set()
         reserved: list[RunKey] = []
+        full: set[str] = set()  # targets
         ends_at = time.monotonic() + TURN_SECONDS
-        for move in moves:
-            if not self._is_start(move):
+        for start in starts:
+            if not isinstance(start, Start) or (key := (start.task_id, start.item)) in busy:
                 continue
-            if not self._take_slot(move.key):
+            if (target := self._target(key)) in full or not self._take_slot(target):
                 if self._desk.slots.is_full(self.transaction_id):
                     break
-                way.progress.postpone(move.task_id)
+                full.add(target)
+                way.progress.postpone(start.task_id)
                 continue
-            if way.is_plain(move.task_id):
-                write.begun.append(self._begin(move))
+            if way.is_plain(start.task_id):
+                write.begun.append(self._begun(start, given=way.inputs.of(key)))
                 continue
-            if lacking := way.inputs.lacking(move.key):
-                reserved.append(move.key)
+            if lacking := way.inputs.lacking(key):
+                reserved.append(key)
                 if not any(ended.task_id == task_id for ended in self._ended for task_id, _item in lacking):
                     wanted |= lacking  # else it is read after it has been written
-            elif self._is_wanted(move):
-                write.begun.append(self._begin(move))
+            elif self._is_wanted(start):
+                write.begun.append(self._begin(start))
             else:
-                self._free_slot(move.key)
-                write.skipped.append(move.task_id)
+                self._free_slot(key)
+                write.skipped.append(start.task_id)
             if (write.begun or write.skipped) and time.monotonic() > ends_at:
                 break  # there is something to write, and after it comes the rest
         for key in reserved:
@@ -277,35 +291,29 @@ class Hand:
             self._fetching = True
             self._desk.fetch_done(self, wanted)
 
-    def _is_wanted(self, move: Start) -> bool:
+    def _is_wanted(self, start: Start) -> bool:
         """A condition without a result fails the attempt, which is made all the same: so it is counted, logged and
         raised like every other."""
-        self._faults.pop(move.key, None)
+        self._faults.pop(start.key, None)
         try:
-            return self._way.is_wanted(move)
+            return self._way.is_wanted(start)
         except ExpressionFailed as error:
-            self._faults[move.key] = _fault(error)
+            self._faults[start.key] = _fault(error)
             return True
 
-    def _is_start(self, move: Move) -> TypeGuard[Start]:
-        """A run whose last attempt is only now being written as ended starts again with the next write."""
-        if not isinstance(move, Start):
-            return False
-        return not self._ended or all(ended.key != move.key for ended in self._ended)
-
-    def _begin(self, move: Start) -> Begun:
-        way, key = self._way, move.key
-        if (run := way.progress.run_of(key)) is not None:
-            self._due[key] = run.due_at
-        if way.is_plain(move.task_id):
-            return Begun(move.task_id, move.attempt, move.budget, way.inputs.of(key), way.op)
-        given = None
-        if way.is_out_of_time:
+    def _begin(self, start: Start) -> Begun:
+        key, given = start.key, None
+        if self._way.is_out_of_time:
             self._faults[key] = out_of_time()
         elif key not in self._faults:
             given = self._given(key)
-        seconds = way.total_seconds(key)
-        return Begun(move.task_id, move.attempt, move.budget, given, way.op, move.item, total_seconds=seconds)
+        return self._begun(start, given=given, total_seconds=self._way.total_seconds(key))
+
+    def _begun(self, start: Start, *, given: Any, total_seconds: float | None = None) -> Begun:
+        task_id, attempt, budget, item = start
+        if (run := self._way.progress.run_of((task_id, item))) is not None:
+            self._due[(task_id, item)] = run.due_at
+        return Begun(task_id, attempt, budget, given, self._way.op, item, total_seconds)
 
     def _given(self, key: RunKey) -> Any:
         """The input of an attempt; None for one that is not to be made, where a worker dies before it said so."""
@@ -334,25 +342,27 @@ class Hand:
     def _make_waiting_calls(self) -> None:
         waiting, self._unmade = self._unmade, []
         for begun in waiting:
-            if self._take_slot(begun.key):
+            if self._take_slot(self._target(begun.key)):
                 self._make_call(begun)
             else:
                 self._unmade.append(begun)
 
     def _make_call(self, begun: Begun) -> None:
-        task = asyncio.get_running_loop().create_task(self._call(begun))
-        self._calls[begun.key] = (begun, task)
+        key = begun.key
+        task = asyncio.get_running_loop().create_task(self._call(begun, key))
+        self._calls[key] = (begun, task)
 
-    async def _call(self, begun: Begun) -> None:
-        step, key = self._way.steps[begun.task_id], begun.key
+    async def _call(self, begun: Begun, key: RunKey) -> None:
+        step = self._way.steps[begun.task_id]
         try:
             if key in self._due:
                 await _until(self._due.pop(key))
             apart = self._desk.apart if self._way.suspects and self._way.is_suspect(begun) else None
             if key in self._faults:
                 raise self._faults.pop(key)
-            result: Ending = Ongoing(WaitsFor.ITEMS)
-            if not self._way.is_fan(key):
+            if step.is_fan and begun.item == WHOLE:
+                result: Ending = Ongoing(WaitsFor.ITEMS)
+            else:
                 call = self._way.task_call(begun, instance_id=self._claimed.instance_id)
                 result = await attempt(step, call, apart=apart)
                 if isinstance(result, Ongoing) and result.waits_for == WaitsFor.CHILD:
@@ -368,29 +378,32 @@ class Hand:
             self._calls.pop(key, None)
             self._free_slot(key)
         try:
-            self._end(_running(begun), result=result)
+            self._end(begun, result=result)
         except Exception as error:
             logger.exception("The engine failed over what task %s gave", begun.task_id)
             self._desk.park(self, error=error)
         else:
             self.advance()
 
-    def _end(self, run: RunState, *, result: Ending, took_answer: bool = False) -> None:
+    def _end(self, run: InFlight, *, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
         way, key = self._way, run.key
         if isinstance(result, outcomes.WorkerLost):
             way.suspects.add(key)
         elif way.suspects:
             way.suspects.discard(key)
-        row = ended(
-            run,
-            op=way.op,
-            step=way.steps[run.task_id],
-            result=result,
-            flow_name=self._flow.definition.name,
-            seconds_left=way.seconds_left(key),
-            ongoing_seconds=way.ongoing_seconds(key),
-        )
+        if isinstance(result, Result):
+            row = succeeded(run, op=way.op, result=result)
+        else:
+            row = not_yet(
+                run,
+                op=way.op,
+                step=way.steps[run.task_id],
+                result=result,
+                flow_name=self._flow.definition.name,
+                seconds_left=way.seconds_left(key),
+                ongoing_seconds=way.ongoing_seconds(key),
+            )
         if took_answer:
             row = row._replace(took_answer=True)
         elif isinstance(result, ItemsFailed):
@@ -400,21 +413,21 @@ class Hand:
             way.inputs.saw(row.task_id, output=row.output)
         if row.status in FINAL_RUN:
             way.inputs.forget(key)
-        self._see(row)
+        self._see(row, key=key)
 
-    def _see(self, row: Ended) -> None:
-        way, key = self._way, row.key
+    def _see(self, row: Ended, *, key: RunKey) -> None:
+        way = self._way
         run = way.progress.run_of(key)
         if run is None:
             return  # an item of a task that is not under way any more
-        due_at = 0.0
-        if row.status in (RunStatus.PENDING, RunStatus.WAITING):
-            is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
-            due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else FOREVER
         way.saw(key, waits_for=row.waits_for)
-        deadline_at = way.deadline_of(key)
+        if row.status in FINAL_RUN:
+            way.progress.see(RunState(run.task_id, row.status, run.attempt, run.budget, item=run.item))
+            return
+        is_due_some_time = row.status == RunStatus.PENDING or row.delay_seconds is not None
+        due_at = time.monotonic() + (row.delay_seconds or 0.0) if is_due_some_time else FOREVER
         way.progress.see(
-            RunState(run.task_id, row.status, run.attempt, run.budget, due_at, row.waits_for, deadline_at, run.item)
+            run._replace(status=row.status, due_at=due_at, waits_for=row.waits_for, deadline_at=way.deadline_of(key))
         )
 
     def _named(self, begun: Begun) -> Attempt:
@@ -422,12 +435,13 @@ class Hand:
 
     # Slots and time.
 
-    def _take_slot(self, key: RunKey) -> bool:
-        target = self._target(key)
+    def _take_slot(self, target: str) -> bool:
         return self._desk.slots.take(target=target, transaction_id=self.transaction_id, waiting=self)
 
     def _target(self, key: RunKey) -> str:
-        return "" if self._way.is_fan(key) else self._way.steps[key[0]].target
+        """A task that waits for its items calls nothing."""
+        step = self._way.steps[key[0]]
+        return "" if step.is_fan and key[1] == WHOLE else step.target
 
     def _free_slot(self, key: RunKey) -> None:
         target = self._target(key)
@@ -441,7 +455,8 @@ class Hand:
 
     def _set_timer(self, now: float) -> None:
         """A retry of one branch falls due while another is in flight."""
-        self._cancel_timer()
+        if self._timer is not None:
+            self._cancel_timer()
         due_at = self._way.progress.next_due_at
         if due_at is not None and now + LEAD_SECONDS < due_at < FOREVER:
             self._timer = asyncio.get_running_loop().call_later(due_at - LEAD_SECONDS - now, self.advance)

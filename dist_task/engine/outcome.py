@@ -1,4 +1,6 @@
-"""What an attempt's result means. Pure: a *delay* comes out, never a time; SQL and workers have their own clocks."""
+"""What it means that an attempt gave no result. Pure: a *delay* comes out, never a time; SQL and workers have their
+own clocks.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,9 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 from dist_task.errors import ExecutionError
-from dist_task.executors.base import Ongoing, Result
+from dist_task.executors.base import Ongoing
 from dist_task.states import WaitsFor
 from flows.retry import RetryPolicy
 
@@ -27,11 +28,6 @@ class WorkerLost:
     """The worker died in mid attempt: nobody can say whether the work was done."""
 
     message: str = "The worker died in the middle of this attempt; the work may have been done."
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    output: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +62,14 @@ class Waiting:
     delay: timedelta | None
 
 
-Outcome = Succeeded | RetryAfter | Failed | Waiting
+Outcome = RetryAfter | Failed | Waiting
 
 
 def decide(
     policy: RetryPolicy,
     *,
     attempt: int,
-    result: Result | Ongoing | ExecutionError | WorkerLost,
+    result: Ongoing | ExecutionError | WorkerLost,
     seconds_left: float = FOREVER,
     ongoing_seconds: float = 0.0,
 ) -> Outcome:
@@ -85,8 +81,6 @@ def decide(
     An unknown outcome is tried again (with the same idempotency key) by strategy `auto` only: `manual` and `no_retry`
     never run again by themselves.
     """
-    if isinstance(result, Result):
-        return Succeeded(result.output)
     if isinstance(result, Ongoing):
         if result.waits_for == WaitsFor.TIME and (result.seconds or 0.0) > seconds_left:
             return Failed(

@@ -58,7 +58,7 @@ FORWARD_OR_BACK = Ends(Finish(TransactionStatus.SUCCESS), Compensate())
 class Progress:
     """The state of one transaction's graph, kept up to date by `see`. Tasks that are `passed_over` have no run.
 
-    `runs` are those of whole tasks, `fans` the items of those that have them.
+    `runs` are those of whole tasks, `fans` the items of those that have them, `waiting` the tasks that wait.
     """
 
     graph: Graph
@@ -68,11 +68,11 @@ class Progress:
     passed_over: frozenset[str] = frozenset()
     runs: dict[str, RunState] = field(default_factory=dict)
     fans: dict[str, Fan] = field(default_factory=dict)
+    waiting: dict[str, None] = field(default_factory=dict)
     _open: dict[str, Fan] = field(default_factory=dict)  # those of tasks that wait for their items
     _unmet: dict[str, int] = field(default_factory=dict)
     _ready: dict[str, None] = field(default_factory=dict)
     _pending: dict[str, None] = field(default_factory=dict)
-    _waiting: dict[str, None] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _satisfied: set[str] = field(default_factory=set)
 
@@ -109,14 +109,14 @@ class Progress:
         self.runs[task_id] = run
         self._ready.pop(task_id, None)
         self._pending.pop(task_id, None)
-        self._waiting.pop(task_id, None)
+        self.waiting.pop(task_id, None)
         self._running.discard(task_id)
         if self._open:
             self._open.pop(task_id, None)
         if run.status == RUNNING:
             self._running.add(task_id)
         elif run.status == WAITING:
-            self._waiting[task_id] = None
+            self.waiting[task_id] = None
             self._look_at_fan(task_id)
         elif run.status == PENDING:
             self._pending[task_id] = None
@@ -153,8 +153,8 @@ class Progress:
         starts: list[Move] = [Start(task_id, 1, tasks[task_id].retry.tries) for task_id in ready]
         if self._pending:
             starts += [next_start(run) for run in self._runs(self._free()) if run.due_at <= now]
-        if self._waiting:
-            starts += [wait_over(run, now=now) for run in self._runs(self._waiting) if run.due_at <= now]
+        if self.waiting:
+            starts += [wait_over(run, now=now) for run in self._runs(self.waiting) if run.due_at <= now]
         if self._open:
             starts += self._moves_of_fans(now)
         if starts or self._is_running:
@@ -170,16 +170,12 @@ class Progress:
             self._ready[task_id] = None
 
     @property
-    def is_waiting(self) -> bool:
-        return bool(self._waiting)
-
-    @property
     def next_due_at(self) -> float | None:
         """When the earliest pending run may start or wait is over, also while others are in flight. FOREVER where that
         is up to somebody outside."""
-        if not self._pending and not self._waiting:
+        if not self._pending and not self.waiting:
             return None
-        due = [run.due_at for run in self._runs((*self._free(), *self._waiting))]
+        due = [run.due_at for run in self._runs((*self._free(), *self.waiting))]
         due += [fan.next_due_at for fan in self._open.values()]
         return min(due, default=FOREVER)
 
@@ -208,7 +204,7 @@ class Progress:
     def _moves_to_cancel(self) -> list[Move]:
         """Work that goes on elsewhere cannot be called back: that wait is over, without an answer. Transactions of our
         own are cancelled as well, and say so."""
-        waiting = self._runs(self._waiting)
+        waiting = self._runs(self.waiting)
         for fan in self._open.values():
             waiting += fan.waiting
         if over := [Elapse(run.task_id, run.item) for run in waiting if run.waits_for in ELSEWHERE]:
