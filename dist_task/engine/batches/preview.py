@@ -21,6 +21,8 @@ from .verbs import MOST_ITEMS
 
 MOST_SAMPLED = 20
 LONGEST_LOCK = "200ms"
+IN_PLACE_OF_REMARK = "preview"
+"""Verbs that need a reason are tried before anybody has given one; nothing of it is kept."""
 STATUS_OF = {
     Target.EXCEPTIONS: ("status", "transaction__status"),
     Target.TRANSACTIONS: ("status", "compensation"),
@@ -104,7 +106,7 @@ def _refusal(key: int | str, verb: Verb, *, parameters: Mapping[str, Any], actor
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", (LONGEST_LOCK,))
-            verb.apply(key, parameters=parameters, actor=actor, remark="")
+            verb.apply(key, parameters=parameters, actor=actor, remark=IN_PLACE_OF_REMARK)
             raise _UndoneError
     except _UndoneError:
         return ""
