@@ -122,6 +122,8 @@ class LogEvent(models.TextChoices):
     PAUSED = "paused", _("paused")
     RESUMED = "resumed", _("resumed")
     CANCELLED = "cancelled", _("cancel asked for")
+    RERUN = "rerun", _("run again")
+    CARRIED_OVER = "carried_over", _("outcome carried over")
     COMPENSATING = "compensating", _("undoing began")
     COMPENSATED = "compensated", _("undoing ended")
     RESCUED = "rescued", _("taken from a dead worker")

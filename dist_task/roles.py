@@ -47,6 +47,7 @@ OPERATE = frozenset(
 SUPERVISE = frozenset(
     {
         "transactions.compensate_transaction",
+        "transactions.rerun_transaction",
         "exceptions_app.skip_exceptionrecord",
         "exceptions_app.complete_exceptionrecord",
         "batches.add_batch",

@@ -59,6 +59,7 @@ class Resolution(TextChoices):
     FIXED_EXTERNALLY = "fixed_externally", _("fixed externally")
     SKIPPED = "skipped", _("skipped")
     IGNORED = "ignored", _("ignored")
+    RERUN = "rerun", _("run again")
 
 
 class Op(TextChoices):

@@ -90,6 +90,16 @@ class Transaction(models.Model):
         help_text=_("The task that started it has not been told yet how it ended."),
     )
 
+    rerun_of = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="reruns",
+        verbose_name=_("run again of transaction"),
+        db_index=False,
+        db_constraint=False,
+    )
+
     objects = TransactionQuerySet.as_manager()
 
     class Meta:
@@ -99,6 +109,7 @@ class Transaction(models.Model):
         permissions = (
             ("compensate_transaction", _("Can compensate transactions")),
             ("pause_transaction", _("Can pause and resume transactions")),
+            ("rerun_transaction", _("Can run transactions again")),
         )
         indexes = (
             # claim: SELECT ... WHERE wake_at <= now ORDER BY wake_at FOR UPDATE SKIP LOCKED (engine/store.py)
@@ -121,6 +132,10 @@ class Transaction(models.Model):
         constraints = (
             # not unique=True, which adds an index for prefixes: with the collation C this one finds them, too
             models.UniqueConstraint(fields=["instance_id"], name="transaction_instance"),
+            # a chain, not a tree: who wants it once more runs the last one again
+            models.UniqueConstraint(
+                fields=["rerun_of"], name="transaction_rerun_once", condition=Q(rerun_of__isnull=False)
+            ),
             models.CheckConstraint(
                 name="transaction_final_iff_completed",
                 condition=Q(status__in=FINAL_TRANSACTION, completed_at__isnull=False)

@@ -27,7 +27,7 @@ def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: b
 
     One with an exception that nobody has handled yet stays, and one that is being undone. What another transaction has
     started stays as long as that one: without it that one would start it again, or take it for undone. And that one
-    stays until what it has started has ended.
+    stays until what it has started has ended. What was run again stays as long as the one that stands on it.
     """
     if not set(statuses) <= FINAL_TRANSACTION:
         raise InvalidRequest(_("only finished transactions can be pruned"))
@@ -56,17 +56,20 @@ def _old(*, before: datetime, statuses: Collection[str]) -> QuerySet[Transaction
 
 
 def _prunable(*, before: datetime, statuses: Collection[str]) -> QuerySet[Transaction]:
-    """Those that nobody has started who is still there."""
+    """Those that nobody has started who is still there, and that were not run again."""
     parents = Transaction.objects.filter(pk=OuterRef("parent_id"))
-    return _old(before=before, statuses=statuses).filter(Q(parent=None) | ~Exists(parents))
+    reruns = Transaction.objects.filter(rerun_of=OuterRef("pk"))
+    return _old(before=before, statuses=statuses).filter(Q(parent=None) | ~Exists(parents)).exclude(Exists(reruns))
 
 
 def _count(*, before: datetime, statuses: Collection[str]) -> int:
-    """With those that have no parent any more once it is removed, and so on."""
+    """With those for which others stay, once these are removed, and so on."""
     level, total = _prunable(before=before, statuses=statuses), 0
     while found := level.count():
         total += found
-        level = _old(before=before, statuses=statuses).filter(parent__in=level.order_by().values("pk"))
+        gone = level.order_by()
+        freed = Q(parent__in=gone.values("pk")) | Q(pk__in=gone.filter(rerun_of__isnull=False).values("rerun_of"))
+        level = _old(before=before, statuses=statuses).filter(freed)
     return total
 
 

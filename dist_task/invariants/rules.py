@@ -240,6 +240,31 @@ RULES = (
     ),
     Rule(
         10,
+        name="rerun_of_an_ended_one",
+        sentence="What was run again has ended for good, and is the same flow with the same params.",
+        sql="""SELECT a.instance_id AS example FROM transactions_transaction a
+            JOIN transactions_transaction t ON t.id = a.rerun_of_id
+            WHERE t.completed_at IS NULL OR t.completed_at > a.created_at OR t.flow_id <> a.flow_id
+               OR t.params <> a.params OR t.parent_id IS NOT NULL""",
+    ),
+    Rule(
+        10,
+        name="carried_over_was_given",
+        sentence="What a transaction has carried over its first one has, as something that stands.",
+        sql="""SELECT a.instance_id || '/' || l.task_id AS example
+            FROM dist_task_executionlog l JOIN transactions_transaction a ON a.id = l.transaction_id
+            JOIN transactions_transaction t ON t.id = a.rerun_of_id
+            JOIN dist_task_taskrun c ON c.transaction_id = a.id AND c.task_id = l.task_id AND c.op = 'action'
+             AND c.item = -1
+            LEFT JOIN task d ON d.flow_id = t.flow_id AND d.task_id = l.task_id AND d.op = 'action'
+            LEFT JOIN dist_task_taskrun r ON r.transaction_id = t.id AND r.task_id = l.task_id AND r.op = 'action'
+             AND r.item = -1
+            WHERE l.event = 'carried_over' AND (c.status <> 'skipped' OR r.id IS NULL
+                OR NOT (r.status IN ('success', 'skipped') OR (r.status = 'failed' AND d.optional))
+                OR (NOT d.has_items AND c.output IS DISTINCT FROM r.output))""",
+    ),
+    Rule(
+        10,
         name="failed_has_a_failure",
         sentence="A failed transaction has a failed task that is not optional.",
         sql=f"""SELECT t.instance_id AS example FROM transactions_transaction t
@@ -352,6 +377,13 @@ RULES = (
                 OR (c.compensation <> 'done' AND EXISTS (SELECT FROM dist_task_taskrun r
                     WHERE r.transaction_id = c.id AND r.op = 'action'
                       AND (r.status = 'success' OR r.maybe_executed))))""",
+    ),
+    Rule(
+        15,
+        name="rerun_is_undone_first",
+        sentence="What was run again is undone only after the one that stands on it.",
+        sql=f"""SELECT {NAME} AS example FROM {RUNS} JOIN transactions_transaction a ON a.rerun_of_id = t.id
+            WHERE r.op = 'compensate' AND r.started_at > a.created_at AND a.compensation <> 'done'""",
     ),
     Rule(
         16,

@@ -109,6 +109,24 @@ def test_prune_leaves_a_transaction_until_what_it_has_started_has_ended(run, at_
     assert run("prune", "--older-than", "30d").out.startswith("0 transactions removed")
 
 
+def test_prune_leaves_what_was_run_again_as_long_as_the_one_that_stands_on_it(run):
+    flow = make_flow()
+    for each in ("order", "order:r2"):
+        succeed_one(each, flow=flow)
+        make_older(each, by=timedelta(days=31))
+    again = Transaction.objects.filter(instance_id="order:r2")
+    again.update(rerun_of=Transaction.objects.get(instance_id="order"), completed_at=timezone.now())
+    ran = run("prune", "--older-than", "30d")
+    assert ran.out.startswith("0 transactions removed")
+
+    make_older("order:r2", by=timedelta(days=31))
+    would = run("prune", "--older-than", "30d", "--dry-run")
+    ran = run("prune", "--older-than", "30d")
+
+    assert would.out.startswith("2 transactions would be removed")
+    assert ran.out.startswith("2 transactions removed")
+
+
 def test_prune_stops_at_its_limit_and_says_so(run):
     flow = make_flow()
     for each in "abc":

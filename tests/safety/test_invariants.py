@@ -40,6 +40,7 @@ ITEM_OF_A = """INSERT INTO dist_task_taskrun
     JOIN transactions_transaction t ON t.id = r.transaction_id WHERE {}"""
 BELOW = """parent_id = (SELECT id FROM transactions_transaction WHERE instance_id = '{}'), parent_task_id = '{}',
     parent_op = 'action'"""
+AGAIN = "rerun_of_id = (SELECT id FROM transactions_transaction WHERE instance_id = '{}')"
 STORIES = ("good", "bad", "busy", "undone")
 LEASE = "UPDATE dist_task_worker SET {}"
 
@@ -80,6 +81,14 @@ PLANTED: dict[str, list[str]] = {
         """UPDATE flows_flow SET definition = replace(definition, '"type": "noop"', '"type": "subflow"')""",
         TXN.format(BELOW.format("undone", "a"), "good"),
     ],
+    "rerun_of_an_ended_one": [TXN.format(AGAIN.format("busy"), "due")],
+    "carried_over_was_given": [
+        TXN.format(AGAIN.format("bad"), "due"),
+        """INSERT INTO dist_task_taskrun (transaction_id, task_id, status, output, finished_at)
+           SELECT id, 'a', 'skipped', '{"hold": 8}', now() FROM transactions_transaction WHERE instance_id = 'due'""",
+        """INSERT INTO dist_task_executionlog (transaction_id, task_id, op, event)
+           SELECT id, 'a', 'action', 'carried_over' FROM transactions_transaction WHERE instance_id = 'due'""",
+    ],
     "failed_has_a_failure": [RUN.format("status = 'skipped'", run_of("bad", "b"))],
     "constraints": [FREE.format("dist_task_taskrun", "taskrun_final_iff_finished")],
     "budget": [RUN.format("attempt_budget = 1", run_of("good", "a"))],
@@ -93,6 +102,7 @@ PLANTED: dict[str, list[str]] = {
     "compensation_comes_after": [RUN.format("finished_at = now() + interval '1 hour'", run_of("undone", "a"))],
     "undone_was_done": [RUN.format("status = 'failed'", run_of("undone", "a"))],
     "compensation_is_complete": ["DELETE FROM dist_task_taskrun WHERE op = 'compensate' AND task_id = 'a'"],
+    "rerun_is_undone_first": [TXN.format(f"{AGAIN.format('undone')}, created_at = now() - interval '1 hour'", "due")],
     "reverse_order": [
         RUN.format("started_at = r.started_at - interval '1 hour'", run_of("undone", "a", op="compensate"))
     ],

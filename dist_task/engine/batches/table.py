@@ -15,7 +15,7 @@ from dist_task.states import Resolution
 
 RETRY, HANDLE = "exceptions_app.retry_exceptionrecord", "exceptions_app.handle_exceptionrecord"
 SKIP, COMPLETE = "exceptions_app.skip_exceptionrecord", "exceptions_app.complete_exceptionrecord"
-PAUSE = "transactions.pause_transaction"
+PAUSE, RERUN = "transactions.pause_transaction", "transactions.rerun_transaction"
 SETTLED = {"output": "output", "force": "force"}
 CHANGE, COMPENSATE = "transactions.change_transaction", "transactions.compensate_transaction"
 
@@ -43,6 +43,7 @@ VERBS: Mapping[tuple[str, str], Verb] = {
     ("transactions", "resume"): Verb(operate.resume_transaction, PAUSE),
     ("transactions", "cancel"): Verb(operate.cancel_transaction, CHANGE),
     ("transactions", "compensate"): Verb(operate.compensate_transaction, COMPENSATE),
+    ("transactions", "rerun"): Verb(operate.rerun_transaction, RERUN, {"tasks": "tasks", "force": "force"}),
 }
 
 

@@ -13,6 +13,7 @@ from .exceptions import (
     retry_exception,
     retry_repaired,
 )
+from .rerun import plan_rerun, rerun_transaction
 from .runs import complete_run, complete_wait, skip_run
 from .transactions import (
     cancel_transaction,
@@ -41,6 +42,8 @@ __all__ = [
     "pause_descendants",
     "pause_transaction",
     "resume_transaction",
+    "plan_rerun",
+    "rerun_transaction",
     "retry_again",
     "retry_exception",
     "retry_repaired",

@@ -26,6 +26,7 @@ from .frame import (
     database_now,
     locked_exception,
     log,
+    refuse_run_again,
     refuse_undone,
     reopen,
     schedule,
@@ -164,6 +165,7 @@ def _check_retry(record: ExceptionRecord, *, txn: Transaction, run: TaskRun, pol
         raise IllegalMove(already_handled(record))
     if run.op == Op.ACTION:
         refuse_undone(txn)
+        refuse_run_again(txn)
     is_over = run.op == Op.ACTION and txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED)
     if is_over or txn.cancelling:
         message = _("the status of the transaction %(id)s is %(status)s: its tasks can no longer be retried")

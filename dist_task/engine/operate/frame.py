@@ -30,7 +30,7 @@ def reach_from_above(instance_id: str) -> None:
     """Before forward work of a transaction goes on, and before its own row is locked: those above it come first, as
     everywhere. Refused where one of them is cancelled or undone."""
     if (over := verbs.reach_from_above(instance_id)) is not None:
-        message = _("%(id)s has started it, and is cancelled or undone: nothing of it can go on any more")
+        message = _("%(id)s has started it, and is cancelled, undone or run again: nothing of it can go on any more")
         raise IllegalMove(message % {"id": over})
 
 
@@ -90,6 +90,18 @@ def refuse_undone(txn: Transaction) -> None:
     if txn.compensation != CompensationStatus.NONE:
         message = _("compensation of %(id)s has begun: its tasks can no longer be run or given up")
         raise IllegalMove(message % {"id": txn.instance_id})
+
+
+def refuse_run_again(txn: Transaction) -> None:
+    """What was run again goes on there, and not in two places."""
+    if (again := rerun_of(txn)) is not None:
+        message = _("%(id)s was run again as %(again)s: go on there")
+        raise IllegalMove(message % {"id": txn.instance_id, "again": again.instance_id})
+
+
+def rerun_of(txn: Transaction) -> Transaction | None:
+    """The one as which it was run again; of those that stand it is the one that goes on."""
+    return Transaction.objects.filter(rerun_of=txn).first()
 
 
 def already_handled(record: ExceptionRecord) -> str:

@@ -32,6 +32,7 @@ from .frame import (
     locked,
     locked_exception,
     log,
+    refuse_run_again,
     refuse_undone,
     reopen,
     schedule,
@@ -116,6 +117,7 @@ def _check(record: ExceptionRecord, *, txn: Transaction, force: bool, may_wait: 
         raise IllegalMove(message)
     if run.op == Op.ACTION:
         refuse_undone(txn)
+        refuse_run_again(txn)
     is_over = run.op == Op.ACTION and txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED)
     if is_over or txn.cancelling:
         message = _(

@@ -18,8 +18,10 @@ from .frame import (
     locked,
     log,
     reach_from_above,
+    refuse_run_again,
     refuse_undone,
     reopen,
+    rerun_of,
     schedule,
     undo,
 )
@@ -39,6 +41,7 @@ def retry_again(instance_id: str, *, actor: str, remark: str) -> Transaction:
         message = _("only a failed transaction can be retried; %(id)s is %(status)s")
         raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
     refuse_undone(txn)
+    refuse_run_again(txn)
     runs = list(TaskRun.objects.filter(transaction=txn, status=RunStatus.FAILED).defer("input", "output"))
     now = database_now()
     schedule(txn, runs=runs, due_at=now)
@@ -64,6 +67,7 @@ def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Tra
         message = _("%(id)s is %(status)s and cannot be cancelled")
         raise IllegalMove(message % {"id": instance_id, "status": txn.get_status_display()})
     refuse_undone(txn)
+    refuse_run_again(txn)
     was_failed = txn.status == TransactionStatus.FAILED
     detail = {"before": txn.status}
     verbs.ask_descendants_to_cancel(txn, actor=actor, message=with_its_parent())
@@ -130,6 +134,7 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
         message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
         words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
         raise IllegalMove(message % {"id": instance_id, **words})
+    _refuse_base(txn)
     undoing = TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED)
     failed = list(undoing.defer("input", "output"))
     now = database_now()
@@ -138,3 +143,11 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
     log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
     undo(txn, due_at=now)
     return committed(txn)
+
+
+def _refuse_base(txn: Transaction) -> None:
+    """The last thing first: what was run again stands on what it has carried over from here."""
+    again = rerun_of(txn)
+    if again is not None and again.compensation != CompensationStatus.DONE:
+        message = _("%(id)s was run again as %(again)s, which stands on it: compensate that one first")
+        raise IllegalMove(message % {"id": txn.instance_id, "again": again.instance_id})

@@ -70,6 +70,36 @@ def insert_child(
     return bool(cursor.rowcount)
 
 
+def insert_rerun(cursor: Any, *, instance_id: str, of: int, actor: str) -> int | None:
+    """A transaction that is `of`, whose row is locked, once more: of the same flow, whether or not that is active, and
+    with the same params. None: the instance_id is taken.
+
+    The revision says that it has runs to read, and is not to be begun by its claim.
+    """
+    cursor.execute(_INSERT_RERUN, {"id": instance_id, "of": of, "actor": actor})
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def carry_over(cursor: Any, *, to: int, of: int, task_ids: Sequence[str], fans: Sequence[str], message: str) -> None:
+    """What these tasks of `of` gave becomes what they have given in `to`, where they are skipped. Of `fans`, tasks with
+    items, it is the list of what these gave."""
+    cursor.execute(_CARRY_OVER, {"to": to, "of": of, "tasks": list(task_ids), "fans": list(fans), "message": message})
+
+
+def largest_of_items(cursor: Any, *, transaction_id: int, task_ids: Sequence[str]) -> tuple[str, int]:
+    """Of these tasks with items the one whose items gave most, and how many bytes as text; ("", 0) where none did."""
+    cursor.execute(
+        """
+        SELECT task_id, sum(octet_length(output::text)) FROM dist_task_taskrun
+        WHERE transaction_id = %s AND task_id = ANY(%s) AND op = 'action' AND item >= 0 AND output IS NOT NULL
+        GROUP BY task_id ORDER BY 2 DESC LIMIT 1
+        """,
+        (transaction_id, list(task_ids)),
+    )
+    return cursor.fetchone() or ("", 0)
+
+
 def insert_many(cursor: Any, *, rows: Sequence[NewRow], most_wait_ms: int = MOST_WAIT_MS) -> Inserted:
     """The same for many with distinct ids. Waits at most so long for another's lock.
 
@@ -100,6 +130,33 @@ _INSERT_ONE = """
 _INSERT_CHILD = _INSERT_ONE.replace(
     "params, created_by)", "params, created_by, parent_id, parent_task_id, parent_op, parent_item, owes_parent)"
 ).replace("%(actor)s FROM", "%(actor)s, %(parent)s, %(task)s, %(op)s, %(item)s, true FROM")
+_INSERT_RERUN = """
+    WITH started AS (
+        INSERT INTO transactions_transaction (instance_id, flow_id, params, created_by, rerun_of_id, revision)
+        SELECT %(id)s, flow_id, params, %(actor)s, id, 1 FROM transactions_transaction WHERE id = %(of)s
+        ON CONFLICT (instance_id) DO NOTHING
+        RETURNING id, flow_id, created_at
+    ), counted AS (
+        INSERT INTO dist_task_statdelta (flow_id, bucket, created)
+        SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
+    )
+    SELECT id FROM started
+"""
+_CARRY_OVER = """
+    WITH carried AS (
+        INSERT INTO dist_task_taskrun (transaction_id, task_id, status, output, finished_at)
+        SELECT %(to)s, r.task_id, 'skipped',
+            CASE WHEN r.status = 'success' AND r.task_id = ANY(%(fans)s) THEN (
+                SELECT COALESCE(jsonb_agg(i.output ORDER BY i.item), '[]') FROM dist_task_taskrun i
+                WHERE i.transaction_id = r.transaction_id AND i.task_id = r.task_id AND i.op = 'action' AND i.item >= 0
+            ) ELSE r.output END, clock_timestamp()
+        FROM dist_task_taskrun r
+        WHERE r.transaction_id = %(of)s AND r.op = 'action' AND r.item = -1 AND r.task_id = ANY(%(tasks)s)
+        RETURNING transaction_id, task_id
+    )
+    INSERT INTO dist_task_executionlog (transaction_id, task_id, op, event, actor, message)
+    SELECT transaction_id, task_id, 'action', 'carried_over', 'system', %(message)s FROM carried
+"""
 _INSERT_MANY = Prepared(
     "start_transactions",
     types=("text[]", "text[]", "jsonb[]", "text[]"),

@@ -297,11 +297,19 @@ def _turn_descendants(change: str, *, where: str, given: dict[str, Any]) -> list
         return [row[0] for row in cursor.fetchall()]
 
 
+def at_it_below(transaction: Transaction) -> str | None:
+    """The instance id of one that it has started, or that such a one has, and that has not ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(_AT_IT_BELOW, {"id": transaction.pk})
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+
 def reach_from_above(instance_id: str) -> str | None:
     """For a transaction that is to go on by itself: those above it, if it belongs to their forward work, are locked.
     Their failed runs that wait for its repair may have been executed from now on, so that undoing them reaches it.
 
-    Returns the instance id of one that is undone or cancelled, for which nothing may be done any more.
+    Returns the instance id of one that is undone, cancelled or was run again, for which nothing may be done any more.
     """
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_ABOVE, {"id": instance_id})
@@ -311,6 +319,15 @@ def reach_from_above(instance_id: str) -> str | None:
     return next((row[1] for row in above if row[0]), None)
 
 
+_AT_IT_BELOW = """
+    WITH RECURSIVE below AS (
+        SELECT id, instance_id, completed_at, compensation FROM transactions_transaction WHERE parent_id = %(id)s
+        UNION ALL
+        SELECT t.id, t.instance_id, t.completed_at, t.compensation
+        FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+    )
+    SELECT instance_id FROM below WHERE completed_at IS NULL OR compensation = 'running' ORDER BY id LIMIT 1
+"""
 _ABOVE = """
     WITH RECURSIVE above AS (
         SELECT parent_id, parent_task_id, parent_item FROM transactions_transaction
@@ -321,7 +338,8 @@ _ABOVE = """
     )
 """
 _LOCK_ABOVE = f"""{_ABOVE}
-    SELECT t.compensation <> 'none' OR t.cancelling OR t.status = 'cancelled', t.instance_id
+    SELECT t.compensation <> 'none' OR t.cancelling OR t.status = 'cancelled'
+        OR EXISTS (SELECT FROM transactions_transaction a WHERE a.rerun_of_id = t.id), t.instance_id
     FROM transactions_transaction t JOIN above ON t.id = above.parent_id ORDER BY t.id FOR NO KEY UPDATE OF t
 """  # noqa: S608  # parts of ours
 _MARK_ABOVE = f"""{_ABOVE}
@@ -344,6 +362,22 @@ def mark_handled(*, exception_id: int, actor: str, remark: str, resolution: str)
         ExceptionRecord.objects.filter(
             pk=exception_id, status__in=sources(EXCEPTION_MOVES, to=ExceptionStatus.HANDLED)
         ).update(
+            status=ExceptionStatus.HANDLED,
+            handled_at=Now(),
+            handled_by=actor,
+            remark=remark,
+            resolution=resolution,
+            retry_next_at=None,
+        )
+    )
+
+
+def close_exceptions(transaction: Transaction, *, actor: str, remark: str, resolution: str) -> int:
+    """All of a transaction that nobody has handled; how many."""
+    return (
+        ExceptionRecord.objects.unhandled()
+        .filter(transaction=transaction)
+        .update(
             status=ExceptionStatus.HANDLED,
             handled_at=Now(),
             handled_by=actor,
