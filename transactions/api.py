@@ -19,6 +19,7 @@ from dist_task import longpoll
 from dist_task.api import ApiViewSet
 from dist_task.authentication import actor
 from dist_task.engine import operate
+from dist_task.engine.rerun import Rerun
 from dist_task.engine.start import Started, StartRequest, check_instance_id, start, start_many
 from dist_task.envelope import Failure, describe
 from dist_task.errors import DistTaskError, InvalidRequest, NotFound
@@ -42,6 +43,9 @@ WAIT = OpenApiParameter(
     description=f"Answer when the status is final, or after these seconds (0 to {longpoll.MOST_SECONDS}).",
 )
 
+RERUN_TASKS = OpenApiParameter(
+    "tasks", OpenApiTypes.STR, description="The tasks to run again, with commas between them; without it all."
+)
 RUN_FILTERS = [
     OpenApiParameter("task_id", OpenApiTypes.STR, description="Only runs of this task."),
     OpenApiParameter("op", OpenApiTypes.STR, enum=Op.values),
@@ -85,7 +89,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     lookup_field = "instance_id"
     after_field = "instance_id"
     paged: ClassVar = ("list", "tasks", "logs")
-    query: ClassVar = {"retrieve": ("wait",), "tasks": ("task_id", "op", "status")}
+    query: ClassVar = {"retrieve": ("wait",), "rerun_plan": ("tasks",), "tasks": ("task_id", "op", "status")}
     permissions: ClassVar = {
         "list": "transactions.view_transaction",
         "retrieve": "transactions.view_transaction",
@@ -102,6 +106,8 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         "reject": "transactions.change_transaction",
         "compensation": "transactions.view_transaction",
         "compensate": "transactions.compensate_transaction",
+        "rerun_plan": "transactions.view_transaction",
+        "rerun": "transactions.rerun_transaction",
     }
 
     @property
@@ -254,6 +260,31 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         return Response({"instance_id": txn.instance_id, "status": txn.status, "compensation": txn.compensation})
 
     @extend_schema(
+        summary="Show what running a transaction again would do",
+        parameters=[RERUN_TASKS],
+        responses=serializers.RerunPlan,
+    )
+    @action(detail=True, url_path="rerun")
+    def rerun_plan(self, request: Request, instance_id: str) -> Response:
+        text = request.query_params.get("tasks", "")
+        plan = operate.plan_rerun(checked_id(instance_id), tasks=text.split(",") if text else ())
+        return Response(shown_plan(plan, instance_id=instance_id))
+
+    @extend_schema(
+        summary="Run an ended transaction again, from some of its tasks on",
+        description="As a new transaction of the same flow, with the same params: the old one stays as it was. What "
+        "the other tasks gave is carried over. Services see other Idempotency-Keys.",
+        request=serializers.Rerun,
+        responses=serializers.RerunTransaction,
+    )
+    @rerun_plan.mapping.post
+    def rerun(self, request: Request, instance_id: str) -> Response:
+        wanted = self.valid(serializers.Rerun)
+        again = operate.rerun_transaction(checked_id(instance_id), actor=actor(request), **wanted)
+        brief = {"instance_id": again.instance_id, "flow_id": again.flow_id, "status": again.status}
+        return Response({**brief, "rerun_of": instance_id})
+
+    @extend_schema(
         summary="List the task runs of a transaction",
         description="The items of a task with `foreach` are runs of their own, with their number as `item`.",
         parameters=RUN_FILTERS,
@@ -307,6 +338,15 @@ def undo_entry(undoing: Undoing) -> dict[str, Any]:
         "status": run.status if run else None,
         "attempt": run.attempt if run else 0,
         "error_message": run.error_message if run else "",
+    }
+
+
+def shown_plan(plan: Rerun, *, instance_id: str) -> dict[str, Any]:
+    return {
+        "instance_id": instance_id,
+        "runs": plan.runs,
+        "carried_over": plan.carried,
+        "done_again": plan.done,
     }
 
 

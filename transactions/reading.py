@@ -40,6 +40,8 @@ class Row(NamedTuple):
     parent_task_id: str
     parent_op: str
     parent_item: int
+    rerun_of: str | None
+    rerun_as: str | None
 
     @property
     def is_final(self) -> bool:
@@ -52,7 +54,9 @@ _ROWS = Prepared(
     sql="""
     SELECT t.id, t.instance_id, t.flow_id, f.name, f.version, t.status, t.compensation, t.cancelling, t.paused,
            t.created_by, t.created_at, t.started_at, t.completed_at, t.params::text, t.parent_id, t.parent_task_id,
-           t.parent_op, t.parent_item
+           t.parent_op, t.parent_item,
+           (SELECT o.instance_id FROM transactions_transaction o WHERE o.id = t.rerun_of_id),
+           (SELECT a.instance_id FROM transactions_transaction a WHERE a.rerun_of_id = t.id)
     FROM transactions_transaction t JOIN flows_flow f ON f.id = t.flow_id WHERE t.instance_id = ANY($1)
 """,
 )

@@ -12,6 +12,7 @@ from rest_framework import serializers
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatus
 from dist_task.wire import (
+    Flag,
     JSONObject,
     JSONValue,
     Reason,
@@ -43,6 +44,7 @@ BRIEF = (
     "duration",
 )
 MOST_STARTS = 1000
+MOST_RERUN = 100
 RUN_COLUMNS = (
     "task_id",
     "status",
@@ -115,6 +117,35 @@ class Completion(Reason):
     )
     op = serializers.ChoiceField(choices=Op.choices, required=False, default=Op.ACTION.value)
     output = JSONValue(required=False, help_text="What it gave, for those that depend on it.")
+
+
+class Rerun(Reason):
+    tasks = serializers.ListField(
+        child=Text(max_length=64),
+        required=False,
+        max_length=MOST_RERUN,
+        help_text="The tasks to run again, with all that depends on them; all tasks where this is left out.",
+    )
+    instance_id = InstanceId(
+        required=False, source="new_id", help_text="The name of the new transaction; else the old one's with `:r2`."
+    )
+    force = Flag(required=False, help_text="Also where tasks have done something, and will do it again.")
+
+
+class RerunTransaction(StartedTransaction):
+    rerun_of = serializers.CharField()
+
+
+class RerunPlan(serializers.Serializer):
+    """What running a transaction again would do; task ids in the order of the flow."""
+
+    instance_id = serializers.CharField()
+    runs = serializers.ListField(child=serializers.CharField(), help_text="They run again.")
+    carried_over = serializers.ListField(child=serializers.CharField(), help_text="What they gave is taken over.")
+    done_again = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Of those that run: they have done something, and do it again under another Idempotency-Key.",
+    )
 
 
 class CompensatedTransaction(MovedTransaction):
@@ -207,9 +238,11 @@ class FullTransaction(BriefTransaction):
 
     class Meta:
         model = Transaction
-        fields = (*BRIEF, "params", "parent", "tasks")
+        fields = (*BRIEF, "params", "parent", "rerun_of", "rerun_as", "tasks")
 
     parent = ParentEntry(allow_null=True)
+    rerun_of = serializers.CharField(allow_null=True, help_text="What it is run again of, by its instance_id.")
+    rerun_as = serializers.CharField(allow_null=True, help_text="As what it was run again: it goes on there.")
     tasks = TaskEntry(many=True)
 
 
@@ -247,6 +280,8 @@ def shown(
         "duration": duration(row),
         "params": params,
         "parent": kin.parent,
+        "rerun_of": row.rerun_of,
+        "rerun_as": row.rerun_as,
         "tasks": entries(row, definition=definition, runs=runs, kin=kin),
     }
 

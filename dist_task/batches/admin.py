@@ -48,6 +48,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("transactions", "resume"): of_transactions.RESUME,
     ("transactions", "cancel"): of_transactions.CANCEL,
     ("transactions", "compensate"): of_transactions.COMPENSATE,
+    ("transactions", "rerun"): of_transactions.RERUN,
 }
 """What the verbs are called and what they do, in the words of the pages for a few rows."""
 SYMBOL_OF = {"running": "running", "paused": "waiting", "cancelled": "cancelled", "done": "success"}

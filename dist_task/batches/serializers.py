@@ -11,6 +11,7 @@ from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.states import Resolution
 from dist_task.wire import Flag, JSONObject, RowSerializer, Seconds, StrictSerializer, Text
 from exceptions_app.serializers import LONGEST_DELAY
+from transactions.serializers import MOST_RERUN
 
 from .models import DEFAULT_RATE, Batch, BatchItem, BatchLog
 from .selection import MOST_NAMED
@@ -23,7 +24,10 @@ class Parameters(StrictSerializer):
     """As of the single verb."""
 
     delay = Seconds(required=False, min_value=0, max_value=LONGEST_DELAY, help_text="Of retry, of exceptions.")
-    force = Flag(required=False, help_text="Of retry, skip and complete, of exceptions.")
+    force = Flag(required=False, help_text="Of retry, skip and complete, of exceptions; of rerun.")
+    tasks = serializers.ListField(
+        child=Text(max_length=64), required=False, max_length=MOST_RERUN, help_text="Of rerun: where to begin."
+    )
     output = serializers.JSONField(required=False, help_text="Of skip and complete: what the tasks are to have given.")
     resolution = serializers.ChoiceField(choices=Resolution.choices, required=False, help_text="Of handle.")
 
@@ -31,7 +35,8 @@ class Parameters(StrictSerializer):
 class NewBatch(StrictSerializer):
     verb = Text(
         max_length=20,
-        help_text="exceptions: retry, handle, skip, complete; transactions: retry, pause, resume, cancel, compensate.",
+        help_text="exceptions: retry, handle, skip, complete; transactions: retry, pause, resume, cancel, compensate, "
+        "rerun.",
     )
     target = serializers.ChoiceField(choices=Target.choices)
     filter: Any = JSONObject(required=False, help_text="The filters of the target's list, by name.")

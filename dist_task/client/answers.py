@@ -76,6 +76,8 @@ class Transaction:
     params: Mapping[str, Any]
     tasks: tuple[Task, ...]
     parent: Mapping[str, Any] | None = None  # instance_id, task_id, op and item of what started it
+    rerun_of: str | None = None
+    rerun_as: str | None = None  # it goes on there
 
     @property
     def is_final(self) -> bool:
@@ -122,6 +124,16 @@ class CommentedException(ExceptionRecord):
     """With the newest hundred comments, the oldest of them first."""
 
     comments: tuple[Comment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RerunTransaction:
+    """The new one."""
+
+    instance_id: str
+    flow_id: str
+    status: str
+    rerun_of: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
@@ -18,6 +18,7 @@ from .answers import (
     HandledException,
     MovedTransaction,
     PausedTransaction,
+    RerunTransaction,
     ScheduledRetry,
     SettledException,
     Start,
@@ -100,6 +101,22 @@ class Client:
 
     def resume(self, instance_id: str, *, remark: str) -> PausedTransaction:
         return self._post(PausedTransaction, _path(instance_id, verb="resume"), {"remark": remark})
+
+    def rerun(
+        self,
+        instance_id: str,
+        *,
+        remark: str,
+        tasks: Sequence[str] = (),
+        new_instance_id: str | None = None,
+        force: bool = False,
+    ) -> RerunTransaction:
+        """Runs an ended transaction again, from these tasks on or in full, as a new one. `force`: also where tasks
+        have done something, and will do it again under another Idempotency-Key."""
+        body: dict[str, Any] = {"remark": remark, "tasks": list(tasks), "force": force}
+        if new_instance_id is not None:
+            body["instance_id"] = new_instance_id
+        return self._post(RerunTransaction, _path(instance_id, verb="rerun"), body)
 
     def complete_wait(
         self, instance_id: str, task_id: str, *, remark: str, output: Any = None, item: int | None = None

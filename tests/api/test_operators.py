@@ -12,8 +12,10 @@ from django.utils import timezone
 from dist_task.models import ExecutionLog
 from dist_task.wire import wire_time
 from exceptions_app.models import ExceptionRecord
+from flows.models import Flow
+from flows.register import register
 from tests.api.conftest import Api, as_role
-from tests.commands.rows import fail_one, make_flow, start_one, wait_one
+from tests.commands.rows import fail_one, make_flow, start_one, succeed_one, wait_one
 from transactions.models import Transaction
 
 EXCEPTIONS = "/api/v1/exceptions"
@@ -188,3 +190,71 @@ def test_the_actor_is_the_user_of_the_token(db: None, closed: None) -> None:
     record.refresh_from_db()
     assert record.handled_by == "supervisor-user"
     assert Transaction.objects.get().status == "pending"
+
+
+def two_steps(name: str = "two") -> Flow:
+    tasks = [{"id": "pay", "type": "noop"}, {"id": "ship", "type": "noop", "depends_on": ["pay"]}]
+    return register(name=name, flow_type="test", definition={"tasks": tasks}, create_user="tester")
+
+
+def test_an_ended_transaction_is_run_again(api: Api) -> None:
+    flow = make_flow()
+    succeed_one("i1", flow=flow)
+
+    plan = api.get(f"{TRANSACTIONS}/i1/rerun?tasks=pay")
+    refused = api.post(f"{TRANSACTIONS}/i1/rerun", {**WHY, "tasks": ["pay"]})
+    made = api.post(f"{TRANSACTIONS}/i1/rerun", {**WHY, "tasks": ["pay"], "force": True})
+
+    assert plan.data == {"instance_id": "i1", "runs": ["pay"], "carried_over": [], "done_again": ["pay"]}
+    assert (refused.status, "force overrides that" in refused.message) == (400, True)
+    assert made.data == {"instance_id": "i1:r2", "flow_id": flow.pk, "status": "pending", "rerun_of": "i1"}
+    first, second = (api.get(f"{TRANSACTIONS}/{each}").data for each in ("i1", "i1:r2"))
+    assert (first["rerun_of"], first["rerun_as"], second["rerun_of"], second["rerun_as"]) == (None, "i1:r2", "i1", None)
+    refused = api.post(f"{TRANSACTIONS}/i1/rerun", {**WHY, "force": True})
+    assert refused.message == "i1 was run again as i1:r2: go on there"
+
+
+def test_the_plan_tells_what_is_carried_over(api: Api) -> None:
+    """A transaction of two steps whose first one was skipped by hand, so that it has an outcome."""
+    flow = two_steps()
+    fail_one("i1", flow=flow)
+
+    plan = api.get(f"{TRANSACTIONS}/i1/rerun?tasks=pay").data
+    other = api.get(f"{TRANSACTIONS}/i1/rerun?tasks=ship")
+
+    assert (plan["runs"], plan["carried_over"], plan["done_again"]) == (["pay", "ship"], [], [])
+    assert (other.status, "pay did not succeed either" in other.message) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({}, 400, "remark"),
+        ({"remark": ""}, 400, "remark"),
+        ({**WHY, "tasks": ["nobody"]}, 400, "tasks[0]"),
+        ({**WHY, "tasks": "pay"}, 400, "tasks"),
+        ({**WHY, "tasks": [1]}, 400, "tasks[0]"),
+        ({**WHY, "tasks": ["pay"] * 101}, 400, "tasks"),
+        ({**WHY, "force": "yes"}, 400, "force"),
+        ({**WHY, "from": "pay"}, 400, "from"),
+        ({**WHY, "instance_id": 5}, 400, "instance_id"),
+    ],
+)
+def test_a_wrong_rerun_is_refused_with_its_place(api: Api, body: dict[str, Any], status: int, field: str) -> None:
+    succeed_one("i1", flow=make_flow())
+
+    answer = api.post(f"{TRANSACTIONS}/i1/rerun", body)
+
+    assert (answer.status, answer.fields) == (status, {field})
+    assert Transaction.objects.count() == 1
+
+
+def test_a_name_that_is_taken_is_a_conflict(api: Api) -> None:
+    succeed_one("i1", flow=make_flow())
+
+    body = {**WHY, "force": True, "instance_id": "i1"}
+    assert api.post(f"{TRANSACTIONS}/i1/rerun", body).status == 409
+    assert api.post(f"{TRANSACTIONS}/i1/rerun", {**body, "instance_id": "a b"}).status == 400
+    assert api.post(f"{TRANSACTIONS}/nobody/rerun", WHY).status == 404
+    assert api.get(f"{TRANSACTIONS}/nobody/rerun").status == 404
+    assert api.get(f"{TRANSACTIONS}/i1/rerun?tasks=a,,b").status == 400

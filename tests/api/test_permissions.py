@@ -99,6 +99,8 @@ ACTIONS = {
     "approve": ("POST", "/api/v1/transactions/i1/approve"),
     "reject": ("POST", "/api/v1/transactions/i1/reject"),
     "compensate": ("POST", "/api/v1/transactions/i1/compensate"),
+    "rerun": ("POST", "/api/v1/transactions/i1/rerun"),
+    "preview a rerun": ("GET", "/api/v1/transactions/i1/rerun"),
     "handle": ("POST", "/api/v1/exceptions/1/handle"),
     "retry exception": ("POST", "/api/v1/exceptions/1/retry"),
     "alert rules": ("GET", "/api/v1/alert-rules"),
@@ -117,7 +119,9 @@ ACTIONS = {
     "deactivate": ("POST", "/api/v1/flows/x/deactivate"),
     "delete": ("DELETE", "/api/v1/flows/x"),
 }
-VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels", "batches"}
+VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels", "batches"} | {
+    "preview a rerun"
+}
 START = {"start", "batch"}
 OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", "test a channel", "redeliver"} | {
     "pause",
@@ -125,7 +129,7 @@ OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", 
     "assign",
     "comment",
 }
-SUPERVISE = {"compensate", "skip", "complete", "complete a wait", "make a batch", "pause a batch"}
+SUPERVISE = {"compensate", "rerun", "skip", "complete", "complete a wait", "make a batch", "pause a batch"}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {
     "viewer": VIEW,

@@ -18,6 +18,7 @@ from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from tests.api.conftest import Api, as_role, closed
 from tests.commands import rows
+from transactions.models import Transaction
 
 from .conftest import fail_many, make, results, run_all, stored
 
@@ -251,3 +252,32 @@ def test_the_reader_of_a_batch_of_many_asks_few_questions(
     with django_assert_max_num_queries(3):
         assert len(api.client.get(f"{BATCHES}/{batch.pk}/export").content.splitlines()) == 51
     assert BatchItem.objects.count() == 50
+
+
+@pytest.mark.parametrize(
+    ("target", "verb", "status"),
+    [("exceptions", "skip", "open"), ("exceptions", "complete", "open"), ("transactions", "rerun", "failed")],
+)
+def test_a_verb_that_needs_a_reason_is_tried_before_there_is_one(
+    api: Api, flow: Flow, target: str, verb: str, status: str
+) -> None:
+    fail_many(3, flow=flow)
+
+    seen = api.post(BATCHES, wanted(target=target, verb=verb, filter={"status": status}, preview=True))
+
+    (group,) = seen.data["preview"]["groups"]
+    assert (group["tried"], group["refused"], group["reasons"]) == (3, 0, [])
+
+
+def test_many_transactions_are_run_again(api: Api, flow: Flow) -> None:
+    fail_many(3, flow=flow)
+    body = wanted(
+        target="transactions", verb="rerun", filter={"status": "failed"}, parameters={"tasks": ["pay"], "force": True}
+    )
+
+    api.post(BATCHES, {**body, "preview": True})
+    assert not Transaction.objects.filter(rerun_of__isnull=False).exists()
+    api.post(BATCHES, body)
+    run_all(Batch.objects.get())
+
+    assert Transaction.objects.filter(rerun_of__isnull=False).count() == 3

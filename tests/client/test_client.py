@@ -57,6 +57,20 @@ def test_many_starts_have_an_outcome_each(client: Client, owner: Owner, service:
     ]
 
 
+def test_an_ended_transaction_is_run_again(client: Client, owner: Owner, service: Service, order_id: str) -> None:
+    flow_id = owner.flow("client", http_task("pay", service))
+    client.start(order_id, flow_id=flow_id)
+    client.wait(order_id, seconds=60)
+
+    again = client.rerun(order_id, remark="the price was wrong", tasks=["pay"], force=True)
+
+    assert (again.instance_id, again.rerun_of) == (f"{order_id}:r2", order_id)
+    assert client.wait(again.instance_id, seconds=60).status == "success"
+    assert client.get(order_id).rerun_as == again.instance_id
+    with pytest.raises(ApiError, match="go on there"):
+        client.rerun(order_id, remark="once more", force=True)
+
+
 def test_a_wait_that_is_over_answers_how_it_stands(
     client: Client, owner: Owner, service: Service, order_id: str
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
-from tests.commands.rows import fail_one, make_flow, start_one, status_of
+from tests.commands.rows import fail_one, make_flow, start_one, status_of, succeed_one
 from transactions.models import Transaction
 
 pytestmark = pytest.mark.django_db
@@ -69,9 +69,27 @@ def test_what_is_refused_is_told_and_the_others_are_done(run):
     assert run("operate", "skip", "--ids", str(doubtful.pk), "--force", *WHY).code == 0
 
 
+def test_what_has_ended_is_run_again(run):
+    flow = make_flow()
+    succeed_one("a", flow=flow)
+    fail_one("b", flow=flow)
+    start_one("c", flow=flow)
+
+    doubtful = run("operate", "rerun", "--flow-name", "orders", "--task", "pay", *WHY)
+    forced = run("operate", "rerun", "--instance-id", "a", "--task", "pay", "--force", *WHY)
+    again = run("operate", "rerun", "--all", *WHY)
+
+    assert (doubtful.code, doubtful.out) == (1, "b runs again as b:r2\n1 transaction run again, 1 failed\n")
+    assert "a (orders v1, success): pay may have done their work" in doubtful.err
+    assert (forced.code, forced.out) == (0, "a runs again as a:r2\n1 transaction run again, 0 failed\n")
+    assert again.out == "0 transactions run again, 0 failed\n", "what was run again goes on there"
+    assert [status_of(each) for each in ("a:r2", "b:r2", "c")] == ["pending"] * 3
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ["rerun", "--all"],
         ["pause", "--all"],
         ["pause", "--all", "--remark", " "],
         ["pause", *WHY],

@@ -1,4 +1,4 @@
-"""Pause and resume transactions, skip and complete failed tasks: selected by filters or by id."""
+"""Pause and resume transactions, run them again, skip and complete failed tasks: selected by filters or by id."""
 
 from __future__ import annotations
 
@@ -53,6 +53,28 @@ class Resume(OfTransactions):
         operate.resume_transaction(key, actor=actor(), remark=options["remark"])
 
 
+class Rerun(OfTransactions):
+    help = "Run these ended transactions again, from some of their tasks on, as new transactions."
+    verb, done = "rerun", "run again"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--task", action="append", metavar="ID", help="from this task on (repeatable); else all")
+        parser.add_argument("--force", action="store_true", help="also where tasks would do their work once more")
+
+    def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
+        return self.filtered(options).filter(completed_at__isnull=False, parent=None, reruns=None)
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        given = {"tasks": options["task"], "force": options["force"] or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def act(self, key: str, *, options: dict[str, Any]) -> None:
+        given = {"tasks": options["task"] or (), "force": options["force"]}
+        again = operate.rerun_transaction(key, actor=actor(), remark=options["remark"], **given)
+        self.stdout.write(f"{key} runs again as {again.instance_id}")
+
+
 class OfExceptions(replay_exceptions.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_filters(parser)
@@ -86,6 +108,7 @@ class Complete(OfExceptions):
 VERBS: Mapping[str, type[ReplayCommand]] = {
     "pause": Pause,
     "resume": Resume,
+    "rerun": Rerun,
     "skip": Skip,
     "complete": Complete,
 }
