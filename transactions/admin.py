@@ -7,9 +7,12 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -19,7 +22,9 @@ from dist_task.console import site
 from dist_task.console.confirm import Operation, ReasonForm, operate
 from dist_task.console.display import ago, badge, moment, row_link
 from dist_task.console.keyset import KeysetAdmin, is_list
+from dist_task.console.kin import RERUN_AS, Kin
 from dist_task.console.live import needs_person, transaction_etag
+from dist_task.console.rerun_page import RerunForm, rerun_page
 from dist_task.console.text import plain
 from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
@@ -122,6 +127,12 @@ def _resume(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
     return gettext("it goes on")
 
 
+def _rerun(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
+    given = {key: values[key] for key in ("tasks", "force", "remark")}
+    again = verbs.rerun_transaction(txn.instance_id, actor=request.user.get_username(), **given)
+    return gettext("it runs again as %(id)s") % {"id": again.instance_id}
+
+
 PAUSE = Operation(
     action="pause",
     title=_("Pause transactions"),
@@ -198,6 +209,30 @@ COMPENSATE = Operation(
 )
 
 
+RERUN = Operation(
+    action="rerun",
+    title=_("Run transactions again"),
+    consequence=_(
+        "Each transaction that has ended runs again as a new one, from the tasks that you name on; without a name all "
+        "of it. What the other tasks gave is carried over. The old ones stay as they are, and can then only be undone."
+    ),
+    apply=_rerun,
+    describe=_state_of,
+    form=RerunForm,
+    dangerous=True,
+)
+
+
+def _another_stands_on(kin: Kin) -> bool:
+    """It was run again, and that is to be undone before it."""
+    return kin.rerun_as is not None and kin.rerun_as.compensation != "done"
+
+
+def _may_run_again(txn: Any, kin: Kin) -> bool:
+    has_ended = txn.is_final and txn.compensation in ("none", "done")
+    return bool(has_ended and txn.parent_id is None and kin.rerun_as is None)
+
+
 @admin.register(Transaction, site=site)
 class TransactionAdmin(KeysetAdmin):
     list_display = ("name", "state", "flow_version", "tasks", "created", "duration")
@@ -208,7 +243,7 @@ class TransactionAdmin(KeysetAdmin):
     list_select_related = ("flow",)
     ordering = ("-id",)
     sortable_by = ()
-    actions = ("retry", "pause", "resume", "cancel", "compensate", "approve", "reject")
+    actions = ("retry", "pause", "resume", "cancel", "compensate", "rerun", "approve", "reject")
     change_form_template = "admin/transaction.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
@@ -219,6 +254,9 @@ class TransactionAdmin(KeysetAdmin):
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("transactions.pause_transaction")
+
+    def has_rerun_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.rerun_transaction")
 
     def has_compensate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("transactions.compensate_transaction")
@@ -240,16 +278,26 @@ class TransactionAdmin(KeysetAdmin):
         extra["may_be_paused"] = txn is not None and (not txn.is_final or txn.compensation == "running")
         extra["can_decide"] = extra["can_cancel"] and extra.get("waits_for_approval", False)
         extra["can_compensate"] = self.has_compensate_permission(request)
+        extra["stands_below"] = txn is not None and _another_stands_on(extra["kin"])
+        extra["can_rerun"] = (
+            self.has_rerun_permission(request) and txn is not None and _may_run_again(txn, extra["kin"])
+        )
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.rerun_view)
+        return [path("<int:pk>/rerun/", view, name="transaction_rerun"), *super().get_urls()]
+
+    def rerun_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """`?task=ID`, as often as wanted: the tasks that are chosen."""
+        if not self.has_view_permission(request) or not self.has_rerun_permission(request):
+            raise PermissionDenied
+        return rerun_page(self, request=request, txn=get_object_or_404(self.get_queryset(request), pk=pk))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         heavy = ("flow__definition", "flow__task_definitions", "flow__description")
-        return (
-            super()
-            .get_queryset(request)
-            .select_related("flow")
-            .defer(*heavy, *(("params",) if is_list(request) else ()))
-        )
+        rows = super().get_queryset(request).select_related("flow")
+        return rows.defer("params", *heavy) if is_list(request) else rows.defer(*heavy).annotate(rerun_as_id=RERUN_AS)
 
     def prepared(self, rows: list[Any]) -> list[Any]:
         add_progress(rows)
@@ -306,6 +354,10 @@ class TransactionAdmin(KeysetAdmin):
     @admin.action(description=_("Reject…"), permissions=["cancel"])
     def reject(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return operate(self, request=request, rows=queryset, operation=REJECT)
+
+    @admin.action(description=_("Run again…"), permissions=["rerun"])
+    def rerun(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return operate(self, request=request, rows=queryset, operation=RERUN)
 
     @admin.action(description=_("Compensate…"), permissions=["compensate"])
     def compensate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:

@@ -53,7 +53,11 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
     approvals = [run for run in runs if run.status == RunStatus.WAITING and run.waits_for == WaitsFor.APPROVAL]
     return {
         "txn": txn,
-        "kin": kin_of(txn, may_have_children=definition is None or definition.has_subflows),
+        "kin": kin_of(
+            txn,
+            rerun_as_id=getattr(txn, "rerun_as_id", None),
+            may_have_children=definition is None or definition.has_subflows,
+        ),
         "children_url": list_url(Transaction, query=urlencode({"parent": txn.instance_id})),
         "reason": explain(txn, around=around, runs=runs, open_exceptions=open_ones, definition=definition),
         "tasks": telling(rows, most=most),

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from django.urls import reverse
 
+from flows.registry_rows import load
 from tests.browser.stage import Stage
+
+
+def _tasks(stage: Stage) -> list[str]:
+    return list(load(stage.orders).order[-2:])
 
 
 def pages(stage: Stage) -> dict[str, str]:
@@ -48,5 +53,6 @@ def pages(stage: Stage) -> dict[str, str]:
         "delivery": reverse("admin:alerts_delivery_change", args=(stage.delivery.pk,)),
         "batch": reverse("admin:batches_batch_change", args=(stage.batch.pk,)),
         "batch-new": reverse("admin:batch_new", args=("transactions", "compensate")) + "?status=failed",
+        "rerun": reverse("admin:transaction_rerun", args=(stage.done.pk,)) + "?task=" + next(iter(_tasks(stage))),
         "log-entry": reverse("admin:dist_task_executionlog_change", args=(stage.failed.log.latest("id").pk,)),
     }
