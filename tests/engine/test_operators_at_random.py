@@ -46,12 +46,14 @@ def do_something(chance: random.Random, done: Counter[str]) -> None:
     instance_id = one_of(chance, Transaction.objects.all(), "instance_id")
     exception_id = one_of(chance, ExceptionRecord.objects.all(), "pk")
     force, output = chance.random() < 0.5, {"by": "hand"}
+    tasks = chance.sample(["a", "b", "pay", "then"], chance.choice([0, 1, 1, 2]))
     verbs: dict[str, Callable[[], object]] = {
         "pause": lambda: operate.pause_transaction(instance_id, **WHY),
         "resume": lambda: operate.resume_transaction(instance_id, **WHY),
         "retry": lambda: operate.retry_transaction(instance_id, actor="ann"),
         "compensate": lambda: operate.compensate_transaction(instance_id, actor="ann"),
         "cancel": lambda: operate.cancel_transaction(instance_id, actor="ann"),
+        "rerun": lambda: operate.rerun_transaction(instance_id, tasks=tasks, force=force, **WHY),
     }
     if exception_id is not None:
         verbs |= {
@@ -104,7 +106,7 @@ def test_whatever_operators_do_all_comes_to_an_end(
 
     assert errors == []
     wait_for(all_ended, seconds=60)
-    assert {"pause", "resume", "skip", "complete"} <= done.keys(), done
+    assert {"pause", "resume", "skip", "complete", "rerun"} <= done.keys(), done
 
 
 def all_ended() -> bool:
