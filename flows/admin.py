@@ -23,6 +23,7 @@ from dist_task.console.rows import BoundedAdmin, TabFilter
 from flows.forms import FlowForm, RegisterFlowForm, TaskDefinitionForm
 from flows.models import Flow, TaskDefinition
 from flows.pages import difference_page, flow_page
+from flows.start_page import start_page
 
 
 class ShownTabs(TabFilter):
@@ -111,11 +112,29 @@ class FlowAdmin(BoundedAdmin):
     ) -> Any:
         flow = self.get_object(request, object_id) if self.has_view_permission(request) else None
         extra = flow_page(flow) if flow else {}
+        extra["can_start"] = bool(
+            flow and flow.is_active and not flow.deleted_at and self.has_start_permission(request)
+        )
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.difference_view)
-        return [path("<str:flow_id>/difference/", view, name="flow_difference"), *super().get_urls()]
+        start = self.admin_site.admin_view(self.start_view)
+        return [
+            path("<str:flow_id>/difference/", view, name="flow_difference"),
+            path("<str:flow_id>/start/", start, name="flow_start"),
+            *super().get_urls(),
+        ]
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.add_transaction")
+
+    def start_view(self, request: HttpRequest, flow_id: str) -> HttpResponse:
+        """`?like=ID`: a transaction whose params the form begins with."""
+        flow = get_object_or_404(Flow.objects.visible(), pk=flow_id[:16])
+        if not self.has_view_permission(request, flow) or not self.has_start_permission(request):
+            raise PermissionDenied
+        return start_page(self, request=request, flow=flow)
 
     def difference_view(self, request: HttpRequest, flow_id: str) -> HttpResponse:
         """`?from=ID`: the version to compare with; without it the one before."""

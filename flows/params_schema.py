@@ -26,6 +26,10 @@ class ParamsSchema:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._validator = Draft202012Validator(schema, registry=Registry())
 
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        return self._validator.schema
+
     @classmethod
     def read(cls, value: Any, *, path: str, problems: Problems) -> Self | None:
         """None where it is wrong, which is reported."""

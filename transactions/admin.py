@@ -278,6 +278,7 @@ class TransactionAdmin(KeysetAdmin):
         extra["may_be_paused"] = txn is not None and (not txn.is_final or txn.compensation == "running")
         extra["can_decide"] = extra["can_cancel"] and extra.get("waits_for_approval", False)
         extra["can_compensate"] = self.has_compensate_permission(request)
+        extra["can_start"] = request.user.has_perm("transactions.add_transaction")
         extra["stands_below"] = txn is not None and _another_stands_on(extra["kin"])
         extra["can_rerun"] = (
             self.has_rerun_permission(request) and txn is not None and _may_run_again(txn, extra["kin"])

@@ -43,6 +43,7 @@ def pages(stage: Stage) -> dict[str, str]:
         "flow": reverse("admin:flows_flow_change", args=(stage.orders.pk,)),
         "flow-large": reverse("admin:flows_flow_change", args=(stage.large.flow_id,)),
         "flow-difference": reverse("admin:flow_difference", args=(stage.orders.pk,)),
+        "flow-start": reverse("admin:flow_start", args=(stage.orders.pk,)) + f"?like={stage.done.pk}",
         "flow-add": reverse("admin:flows_flow_add"),
         "groups": reverse("admin:exception_groups"),
         "handled": reverse("admin:exceptions_app_exceptionrecord_changelist") + "?status=handled",

@@ -23,6 +23,11 @@ from transactions.models import Transaction
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe"
 MEGABYTE = 1_000_000
+TAKES = [
+    {"name": "sku", "type": "string", "description": "What lies on the shelf"},
+    {"name": "count", "type": "int", "default": 1},
+    {"name": "express", "type": "bool"},
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,12 @@ def build(service: Service) -> Stage:
     """Needs a worker that runs."""
     TaskDefinition.objects.get_or_create(
         name="reserve_stock",
-        defaults={"type": "http", "config": {"method": "POST"}, "runbook_url": "https://wiki.example/stock"},
+        defaults={
+            "type": "http",
+            "config": {"method": "POST"},
+            "runbook_url": "https://wiki.example/stock",
+            "inputs": TAKES,
+        },
     )
     orders = _orders(service)
     done = [finished(begin(orders, params=_params(n), instance_id=f"order-2026-{n:04}")) for n in range(1, 7)][0]
