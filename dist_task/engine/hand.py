@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dist_task.errors import ExecutionError, InvalidRequest
@@ -257,20 +257,10 @@ class Hand:
         For as many only as there are slots: the input and output of thousands need not be here at once.
         """
         way = self._way
-        busy = {(row.task_id, row.item) for row in self._ended}  # what ends with this write starts with the next
         wanted: set[RunKey] = set()
         reserved: list[RunKey] = []
-        full: set[str] = set()  # targets
         ends_at = time.monotonic() + TURN_SECONDS
-        for start in starts:
-            if not isinstance(start, Start) or (key := (start.task_id, start.item)) in busy:
-                continue
-            if (target := self._target(key)) in full or not self._take_slot(target):
-                if self._desk.slots.is_full(self.transaction_id):
-                    break
-                full.add(target)
-                way.progress.postpone(start.task_id)
-                continue
+        for start, key in self._with_slots(starts):
             if way.is_plain(start.task_id):
                 write.begun.append(self._begun(start, given=way.inputs.of(key)))
                 continue
@@ -290,6 +280,21 @@ class Hand:
         if wanted and not self._fetching:
             self._fetching = True
             self._desk.fetch_done(self, wanted)
+
+    def _with_slots(self, starts: list[Move]) -> Iterator[tuple[Start, RunKey]]:
+        """Those that get a slot, as they are asked for; of a target that is full no other is asked for in this turn."""
+        busy = {(row.task_id, row.item) for row in self._ended}  # what ends with this write starts with the next
+        full: set[str] = set()
+        for start in starts:
+            if not isinstance(start, Start) or (key := (start.task_id, start.item)) in busy:
+                continue
+            if (target := self._target(key)) not in full and self._take_slot(target):
+                yield start, key
+            elif self._desk.slots.is_full(self.transaction_id):
+                return
+            else:
+                full.add(target)
+                self._way.progress.postpone(start.task_id)
 
     def _is_wanted(self, start: Start) -> bool:
         """A condition without a result fails the attempt, which is made all the same: so it is counted, logged and
