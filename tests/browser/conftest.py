@@ -26,7 +26,7 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 STICKING_OUT = """[...document.querySelectorAll("body *")]
-    .filter((each) => each.getBoundingClientRect().right > window.innerWidth + 1 && !each.closest(".scroll"))
+    .filter((each) => each.getBoundingClientRect().right > window.innerWidth + 1 && !each.closest(".scroll, nav"))
     .slice(0, 5).map((each) => `${each.tagName}.${each.getAttribute("class")}#${each.id}`)"""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
