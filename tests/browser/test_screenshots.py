@@ -56,6 +56,7 @@ def opened(found: Window, *, stage: Stage, wanted: Collection[str] = ()) -> Iter
         page = found.open(address)
         page.locator(f"form.act:has(input[name=action][value={verb}]) button").click()
         page.locator("form.confirm").wait_for()
+        page.wait_for_load_state()
         yield name, page
 
 
