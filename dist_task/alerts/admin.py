@@ -110,7 +110,7 @@ class AlertRuleAdmin(BoundedAdmin):
 
     @admin.display(description=_("tells"))
     def told(self, rule: AlertRule) -> str:
-        return ", ".join(channel.name for channel in rule.channels.all()) or gettext("nobody")
+        return short(", ".join(channel.name for channel in rule.channels.all())) or gettext("nobody")
 
     @admin.display(description=_("since"))
     def since_then(self, rule: AlertRule) -> str:
