@@ -17,7 +17,7 @@ from transactions.filters import TransactionFilter
 from transactions.models import Transaction
 
 MOVING = (("due", _("due now")), ("held", _("held by a worker")), ("later", _("due later")))
-YES_OR_NO = (("true", _("yes")), ("false", _("no")))
+PAUSED = (("", _("all")), ("true", _("yes")), ("false", _("no")))
 LONGEST_KEY, LONGEST_VALUE = 100, 200
 TIME_HINT = {"placeholder": "2026-01-31T08:00", "size": 16}
 
@@ -29,7 +29,7 @@ class ConsoleTransactionFilter(ListFilter, TransactionFilter):
         field_name="instance_id", lookup_expr="startswith", max_length=64, label=_("Instance id begins with")
     )
     status = filters.ChoiceFilter(choices=TransactionStatus.choices, label=_("status"), empty_label=_("all"))
-    paused = filters.ChoiceFilter(choices=YES_OR_NO, label=_("paused"), empty_label=_("all"), method="by_paused")
+    paused = filters.TypedChoiceFilter(choices=PAUSED, coerce=lambda word: word == "true", label=_("paused"))
     moving = filters.ChoiceFilter(choices=MOVING, label=_("work"), empty_label=_("all"), method="by_moving")
     flow_name = filters.CharFilter(method="by_flow_name", max_length=100, label=_("Flow name"))
     flow = filters.CharFilter(field_name="flow_id", max_length=16, label=_("Flow id"))
@@ -53,9 +53,6 @@ class ConsoleTransactionFilter(ListFilter, TransactionFilter):
     def by_flow_name(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """By ids: the planner then reads the newest of a few flows from their index."""
         return queryset.filter(flow_id__in=list(Flow.objects.filter(name=value).values_list("id", flat=True)))
-
-    def by_paused(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return queryset.filter(paused=value == "true")
 
     def by_moving(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         match value:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver, resolve
+from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 
 from dist_task.console import site
 from tests.browser.conftest import DESKTOP, PHONE, Window
@@ -41,6 +41,25 @@ def test_every_page_is_quiet_in_both_languages_and_themes(
             assert found.fits(), f"{name} is wider than {viewport['width']} pixels: {found.too_wide()}"
             if folder != tmp_path:
                 page.screenshot(path=folder / _file(name, language, theme, viewport), full_page=True)
+        assert found.said == []
+        assert len(found.hosts) == 1
+
+
+def test_the_page_to_sign_in_is_quiet_in_both_languages_and_themes(
+    window: Callable[..., Window], tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("DIST_TASK_SCREENSHOTS") or tmp_path)
+
+    for language, theme, viewport in SHOTS:
+        found = window(language=language, theme=theme, viewport=viewport)
+        found.page.context.clear_cookies(name="sessionid")
+        page = found.open(reverse("admin:login"))
+        page.screenshot(path=folder / _file("login", language, theme, viewport), full_page=True)
+        assert found.fits(), f"wider than {viewport['width']} pixels: {found.too_wide()}"
+        page.locator("#id_password").fill("wrong")
+        page.locator("#id_username").fill("nobody")
+        page.keyboard.press("Enter")
+        page.locator(".errornote").wait_for()
         assert found.said == []
         assert len(found.hosts) == 1
 
