@@ -23,6 +23,8 @@ def plain(text: object) -> str:
 
 def plain_page(page: str) -> str:
     """A page of escaped text as `plain` would have it, whoever wrote its parts; what a form holds is left alone."""
+    if not INVISIBLE.search(page):  # nearly always, and soon found
+        return page
     return AS_TYPED.sub(lambda found: plain(found[0]) if found["mark"] else found[0], page)
 
 
