@@ -68,6 +68,7 @@ def full(history: Flow) -> Flow:
 
 def registered() -> Iterator[str]:
     """The addresses of each list, and of the newest row of it; those that are refused are no pages."""
+    reverse("admin:index")  # with the addresses, the pages are registered
     for model in site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
