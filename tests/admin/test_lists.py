@@ -265,4 +265,4 @@ def test_a_paused_transaction_says_so_in_the_list(root: Client, flow: Flow) -> N
 
     text = root.get(reverse("admin:transactions_transaction_changelist")).content.decode()
 
-    assert text.count("⏸ paused") == 1
+    assert text.count("❚❚ paused") == 1
