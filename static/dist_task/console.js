@@ -4,6 +4,9 @@
   const byId = (id) => document.getElementById(id);
   const typing = (target) => target instanceof Element && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
 
+  // On a phone the navigation is wider than the screen.
+  document.querySelector("#console-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // Keys
   const keys = byId("keys");
   const showKeys = byId("show-keys");

@@ -13,7 +13,7 @@ from dist_task.engine.operate import cancel_transaction
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
-from tests.browser.conftest import Window
+from tests.browser.conftest import PHONE, Window
 from tests.commands import rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
@@ -213,3 +213,12 @@ def test_without_a_script_every_page_works(window: Callable[..., Window], flow: 
 
     record.refresh_from_db()
     assert record.status == "handled"
+
+
+def test_the_navigation_of_a_phone_shows_where_one_is(window: Callable[..., Window]) -> None:
+    page = window(viewport=PHONE).open(reverse("admin:auth_group_changelist"))
+
+    place = page.locator("#console-nav [aria-current]").bounding_box()
+
+    assert 0 <= place["x"] <= PHONE["width"] - place["width"]
+    assert page.evaluate("window.scrollY") == 0
