@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.models import CharField, Field, JSONField, Model, TextField
 
-APPS = ("flows", "transactions", "exceptions_app", "dist_task", "alerts", "batches", "auth")
+OURS = ("flows", "transactions", "exceptions_app", "dist_task")
 EVIL = (
     "\u202e<script>canary()</script>\u2066\"'><img src=x onerror=canary()></textarea></title></script>"
     "<svg onload=canary()><a href=javascript:canary()>${7*7}{{7*7}}\u200f"
@@ -36,11 +36,9 @@ MEGABYTES = {"error_message", "message", "last_error", "response", "remark"}
 
 def fill_with_evil() -> list[str]:
     """Past every check; the columns that were filled."""
-    filled = []
-    for label in APPS:
-        for model in apps.get_app_config(label).get_models():
-            filled += [_fill(model, field=field) for field in _texts(model)]
-    return filled
+    configs = [config for config in apps.get_app_configs() if config.name.split(".")[0] in OURS]
+    models = [model for config in [*configs, apps.get_app_config("auth")] for model in config.get_models()]
+    return [_fill(model, field=field) for model in models for field in _texts(model)]
 
 
 def _texts(model: type[Model]) -> Iterator[Field]:

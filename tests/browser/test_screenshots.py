@@ -23,6 +23,7 @@ NARROW = SHOTS[2:]
 """What the gate looks at: what fits there fits a desktop."""
 NO_BUTTONS = {
     ("batch", "resume"): "no batch of the stage is paused, and its page is like that of pause",
+    ("transaction", "rerun"): "has an address",
     ("flow", "activate"): "done at once, from the list",
     ("flow", "deactivate"): "done at once, from the list",
 }
