@@ -214,6 +214,7 @@ class DeliveryTabs(TabFilter):
 @admin.register(Delivery, site=site)
 class DeliveryAdmin(EngineRowAdmin):
     change_form_template = "admin/delivery.html"
+    change_list_template = "admin/delivery_list.html"
     list_display = ("state", "event", "about", "to_channel", "attempts", "error", "when")
     list_display_links = ("state",)
     list_filter = (DeliveryTabs, "channel", "event", "created_at")

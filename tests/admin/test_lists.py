@@ -252,6 +252,17 @@ def test_an_empty_list_says_what_to_do_next(page: str, root: Client) -> None:
     assert "Nothing matches. Clear the filter" in narrowed
 
 
+@pytest.mark.parametrize(
+    ("page", "hint"),
+    [("batches_batch", "choose rows in the list of exceptions"), ("alerts_delivery", "A channel can send a test.")],
+)
+def test_an_empty_list_of_what_the_engine_writes_says_where_that_comes_from(page: str, hint: str, root: Client) -> None:
+    address = reverse(f"admin:{page}_changelist")
+
+    assert hint in root.get(address).content.decode()
+    assert hint not in root.get(address, {"status": "done"}).content.decode()
+
+
 def test_a_list_of_workers_without_one_says_what_to_start(root: Client) -> None:
     text = root.get(reverse("admin:dist_task_worker_changelist")).content.decode()
 
