@@ -203,11 +203,15 @@ class FlowAdmin(BoundedAdmin):
 @admin.register(TaskDefinition, site=site)
 class TaskDefinitionAdmin(BoundedAdmin):
     form = TaskDefinitionForm
-    list_display = ("name", "type", "description", "runbook", "updated_at")
+    list_display = ("name", "type", "description", "runbook", "updated")
     list_filter = ("type",)
     search_fields = ("name__istartswith",)
     search_help_text = _("The beginning of a name")
     ordering = ("name",)
+
+    @admin.display(description=_("updated at"), ordering="updated_at")
+    def updated(self, entry: TaskDefinition) -> str:
+        return moment(entry.updated_at)
 
     @admin.display(description=_("runbook"))
     def runbook(self, entry: TaskDefinition) -> str:

@@ -319,6 +319,8 @@ class TransactionAdmin(KeysetAdmin):
     @admin.display(description=_("status"))
     def state(self, txn: Any) -> str:
         found = badge(txn.status, word=txn.get_status_display())
+        if txn.paused:
+            found = format_html('{} <span class="flag">❚❚ {}</span>', found, gettext("paused"))
         if txn.compensation == "none":
             return found
         undoing = gettext("compensation %(word)s") % {"word": txn.get_compensation_display()}

@@ -110,7 +110,7 @@ class AlertRuleAdmin(BoundedAdmin):
 
     @admin.display(description=_("tells"))
     def told(self, rule: AlertRule) -> str:
-        return ", ".join(channel.name for channel in rule.channels.all()) or gettext("nobody")
+        return short(", ".join(channel.name for channel in rule.channels.all())) or gettext("nobody")
 
     @admin.display(description=_("since"))
     def since_then(self, rule: AlertRule) -> str:
@@ -214,6 +214,7 @@ class DeliveryTabs(TabFilter):
 @admin.register(Delivery, site=site)
 class DeliveryAdmin(EngineRowAdmin):
     change_form_template = "admin/delivery.html"
+    change_list_template = "admin/delivery_list.html"
     list_display = ("state", "event", "about", "to_channel", "attempts", "error", "when")
     list_display_links = ("state",)
     list_filter = (DeliveryTabs, "channel", "event", "created_at")

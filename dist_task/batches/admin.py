@@ -113,6 +113,7 @@ class BatchTabs(TabFilter):
 @admin.register(Batch, site=site)
 class BatchAdmin(EngineRowAdmin):
     change_form_template = "admin/batch.html"
+    change_list_template = "admin/batch_list.html"
     list_display = ("number", "state", "what", "progress", "why", "who", "created")
     list_display_links = ("number",)
     list_filter = (BatchTabs,)

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dist_task.console.audit import audit_view
 from dist_task.console.live import find, live_view, needs_person
+from dist_task.console.text import plain_page
 
 ADMIN_MODULES = (
     "dist_task.admin",
@@ -92,7 +93,7 @@ class ConsoleSite(admin.AdminSite):
         return HttpResponseRedirect(f"{reverse('admin:transactions_transaction_changelist')}?{query}")
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        return super().admin_view(self._with_pages(view), cacheable)
+        return super().admin_view(_in_plain_text(self._with_pages(view)), cacheable)
 
     def _with_pages(self, view: View) -> View:
         """Refusals as pages of the console: beyond it, this service answers errors as JSON."""
@@ -146,6 +147,23 @@ class ConsoleSite(admin.AdminSite):
             "has_module_perms": True,
             "models": models,
         }
+
+
+def _in_plain_text(view: View) -> View:
+    """Our pages write what came from outside by `plain`; Django's own, such as a history, do not."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        answer = view(request, *args, **kwargs)
+        if isinstance(answer, TemplateResponse):
+            answer.add_post_render_callback(_make_plain)
+        return answer
+
+    return inner
+
+
+def _make_plain(answer: HttpResponse) -> None:
+    answer.content = plain_page(answer.content.decode())
 
 
 def _has_nul(request: HttpRequest) -> bool:

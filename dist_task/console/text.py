@@ -11,12 +11,21 @@ from django.utils.translation import gettext
 
 INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 """Controls, and what turns the direction of text round or hides in it: shown as their code points."""
+AS_TYPED = re.compile(rf'<textarea\b.*?</textarea>|\bvalue="[^"]*"|(?P<mark>{INVISIBLE.pattern})', re.DOTALL)
+"""What of a page is edited, and comes back as it was; or a mark anywhere else."""
 LONGEST_JSON_BYTES = 20_000
 
 
 def plain(text: object) -> str:
     """The text with everything visible that a browser would obey."""
     return INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text))
+
+
+def plain_page(page: str) -> str:
+    """A page of escaped text as `plain` would have it, whoever wrote its parts; what a form holds is left alone."""
+    if not INVISIBLE.search(page):  # nearly always, and soon found
+        return page
+    return AS_TYPED.sub(lambda found: plain(found[0]) if found["mark"] else found[0], page)
 
 
 def short(text: object, length: int = 120) -> str:

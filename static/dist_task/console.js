@@ -4,6 +4,9 @@
   const byId = (id) => document.getElementById(id);
   const typing = (target) => target instanceof Element && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
 
+  // On a phone the navigation is wider than the screen.
+  document.querySelector("#console-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // Keys
   const keys = byId("keys");
   const showKeys = byId("show-keys");
@@ -24,9 +27,10 @@
     next.querySelector("a")?.focus({ preventScroll: true });
   };
 
-  // Sends the action of the list for the selected rows, else for the current one; the server asks why.
+  // Sends the action of the list for the selected rows, else for the current one, or of the page for its row; the server asks why.
   const act = (name) => {
     const form = byId("changelist-form");
+    if (!form) document.querySelector(`form.act:has(input[name=action][value=${name}]) button`)?.click();
     const choice = form?.querySelector("select[name=action]");
     if (!choice || ![...choice.options].some((option) => option.value === name)) return;
     const boxes = [...form.querySelectorAll("input.action-select")];
@@ -43,7 +47,7 @@
   const actions = {
     "/": () => { const box = byId("jump") ?? byId("searchbar"); box?.focus(); box?.select(); },
     "?": () => keys?.showModal(),
-    j: () => move(1), k: () => move(-1), x: select, r: () => act("retry"), h: () => act("handle"),
+    j: () => move(1), k: () => move(-1), x: select, r: () => act("retry"), h: () => act("handle"), a: () => act("assign"),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || keys?.open) return;

@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from dist_task.alerts.models import AlertRule, Channel, Delivery
 from dist_task.console.rows import MOST_COUNTED
+from dist_task.engine.operate import pause_transaction
 from dist_task.engine.store import counts
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
@@ -236,3 +237,43 @@ def test_the_count_that_needs_a_person_is_in_the_navigation(
     text = sign_in("viewer").get(reverse("admin:flows_flow_changelist")).content.decode()
 
     assert '<span id="needs-person">1</span>' in text
+
+
+@pytest.mark.parametrize("page", ["alerts_alertrule", "alerts_channel", "flows_connection", "flows_secret"])
+def test_an_empty_list_says_what_to_do_next(page: str, root: Client) -> None:
+    address = reverse(f"admin:{page}_changelist")
+
+    text = root.get(address).content.decode()
+    narrowed = root.get(address, {"q": "nothing"}).content.decode()
+
+    assert "There is nothing yet." in text
+    assert f'class="empty">There is nothing yet. <a href="{reverse(f"admin:{page}_add")}">Add ' in text
+    assert 'name="action"' not in text
+    assert "Nothing matches. Clear the filter" in narrowed
+
+
+@pytest.mark.parametrize(
+    ("page", "hint"),
+    [("batches_batch", "choose rows in the list of exceptions"), ("alerts_delivery", "A channel can send a test.")],
+)
+def test_an_empty_list_of_what_the_engine_writes_says_where_that_comes_from(page: str, hint: str, root: Client) -> None:
+    address = reverse(f"admin:{page}_changelist")
+
+    assert hint in root.get(address).content.decode()
+    assert hint not in root.get(address, {"status": "done"}).content.decode()
+
+
+def test_a_list_of_workers_without_one_says_what_to_start(root: Client) -> None:
+    text = root.get(reverse("admin:dist_task_worker_changelist")).content.decode()
+
+    assert text.count("there is no live worker. Start a cluster.") == 1
+
+
+def test_a_paused_transaction_says_so_in_the_list(root: Client, flow: Flow) -> None:
+    rows.start_one("order_1", flow=flow)
+    rows.start_one("order_2", flow=flow)
+    pause_transaction("order_1", actor="ana", remark="the bank is closed")
+
+    text = root.get(reverse("admin:transactions_transaction_changelist")).content.decode()
+
+    assert text.count("❚❚ paused") == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dist_task.console.curl import request_command, start_command
-from dist_task.console.text import fitted, narrowed, plain, short
+from dist_task.console.text import fitted, narrowed, plain, plain_page, short
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,20 @@ from dist_task.console.text import fitted, narrowed, plain, short
 )
 def test_marks_that_a_browser_obeys_are_shown(text: str, shown: str) -> None:
     assert plain(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("<h1>a\u202eb</h1>", "<h1>a\\u202eb</h1>"),
+        ('<a title="a\u202eb">x</a>', '<a title="a\\u202eb">x</a>'),
+        ('<option value="a\u202eb">a\u202eb</option>', '<option value="a\u202eb">a\\u202eb</option>'),
+        ("<textarea rows=2>\na\u202eb</textarea>\u202e", "<textarea rows=2>\na\u202eb</textarea>\\u202e"),
+        ("value=&quot;a\u202eb&quot;", "value=&quot;a\\u202eb&quot;"),
+    ],
+)
+def test_a_page_shows_such_marks_and_leaves_what_a_form_sends_back(page: str, shown: str) -> None:
+    assert plain_page(page) == shown
 
 
 @given(st.text(max_size=400), st.integers(1, 200))

@@ -26,7 +26,7 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 STICKING_OUT = """[...document.querySelectorAll("body *")]
-    .filter((each) => each.getBoundingClientRect().right > window.innerWidth + 1 && !each.closest(".scroll"))
+    .filter((each) => each.getBoundingClientRect().right > window.innerWidth + 1 && !each.closest(".scroll, nav"))
     .slice(0, 5).map((each) => `${each.tagName}.${each.getAttribute("class")}#${each.id}`)"""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -95,16 +95,25 @@ def window(browser: Any, live_server: Any, root: Client) -> Iterator[Callable[..
         contexts.append(context)
         session = {"name": "sessionid", "value": root.cookies["sessionid"].value, "url": live_server.url}
         context.add_cookies([session, {"name": "django_language", "value": language, "url": live_server.url}])
-        found = Window(context.new_page())
-        found.page.on("console", lambda message: _note(found, message))
-        found.page.on("pageerror", lambda error: found.said.append(str(error)))
-        found.page.on("dialog", lambda dialog: found.said.append(f"a script ran: {dialog.message}"))
-        found.page.on("request", lambda request: found.hosts.add(urlsplit(request.url).netloc))
-        return found
+        return watched(context.new_page())
 
     yield open_one
     for context in contexts:
         context.close()
+
+
+def watched(page: Any) -> Window:
+    found = Window(page)
+    page.on("console", lambda message: _note(found, message))
+    page.on("pageerror", lambda error: found.said.append(str(error)))
+    page.on("dialog", lambda dialog: _dismiss(found, dialog))
+    page.on("request", lambda request: found.hosts.add(urlsplit(request.url).netloc))
+    return found
+
+
+def _dismiss(found: Window, dialog: Any) -> None:
+    found.said.append(f"a script ran: {dialog.message}")
+    dialog.dismiss()
 
 
 def _note(found: Window, message: Any) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 from django.db import connection
 
-from dist_task.alerts.models import Channel, Delivery
+from dist_task.alerts.models import AlertRule, Channel, Delivery, Subscription
 from dist_task.batches.models import Batch
-from dist_task.engine.operate import compensate_transaction, handle_exception, retry_transaction
+from dist_task.engine.operate import compensate_transaction, handle_exception, pause_transaction, retry_transaction
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
-from flows.models import Flow, TaskDefinition
+from flows.models import Connection, Flow, TaskDefinition
 from flows.register import register
+from flows.secret_rows import store
 from tests.batches.conftest import make as make_batch
 from tests.engine.conftest import begin, finished, stored
 from tests.engine.service import Answer, Service
@@ -22,6 +23,7 @@ from tests.engine.worker import wait_for
 from transactions.models import Transaction
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe"
+WAIT = {"id": "pause", "name": "Until tomorrow", "type": "wait", "config": {"seconds": 86_400}}
 MEGABYTE = 1_000_000
 TAKES = [
     {"name": "sku", "type": "string", "description": "What lies on the shelf"},
@@ -43,6 +45,7 @@ class Stage:
     hostile: Transaction
     items: Transaction
     nested: Transaction
+    paused: Transaction
     orders: Flow
     exception: ExceptionRecord
     delivery: Delivery
@@ -70,8 +73,10 @@ def build(service: Service) -> Stage:
     hostile = _hostile(service)
     items = _items(service)
     nested = _nested(orders)
+    paused = _paused()
+    _outside()
     record = ExceptionRecord.objects.filter(transaction=failed, status="open").latest("id")
-    shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, orders, record)
+    shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, paused, orders, record)
     return Stage(*shown, delivery=_delivery(), batch=_batch())
 
 
@@ -149,8 +154,27 @@ def _nested(orders: Flow) -> Transaction:
     return finished(begin(flow, params=_params(99), instance_id="contract-31"))
 
 
+def _paused() -> Transaction:
+    flow = register(name="later_flow", flow_type="x", definition={"tasks": [WAIT]}, create_user="ana")
+    instance_id = begin(flow, instance_id="later-1")
+    wait_for(lambda: TaskRun.objects.filter(transaction__instance_id=instance_id, status="waiting").exists())
+    pause_transaction(instance_id, actor="ana", remark="the bank is closed")
+    wait_for(lambda: stored(instance_id).owner is None)
+    return stored(instance_id)
+
+
+def _outside() -> None:
+    """Where tasks may go, and with what."""
+    Connection.objects.create(
+        name="bank", kind="http", config={"base_url": "https://bank.example"}, description="A bank"
+    )
+    store("BANK_TOKEN", value="swordfish", actor="ana")
+
+
 def _delivery() -> Delivery:
     channel = Channel.objects.create(name=HOSTILE, kind="webhook", url="https://hooks.example/x")
+    AlertRule.objects.create(name="Many failures", kind="exceptions", threshold=1_000).channels.add(channel)
+    Subscription.objects.create(channel=channel, flow_name="no_flow")
     return Delivery.objects.create(key="k", channel=channel, event="test", subject=HOSTILE, payload={"a": HOSTILE})
 
 

@@ -13,7 +13,7 @@ from dist_task.engine.operate import cancel_transaction
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
-from tests.browser.conftest import Window
+from tests.browser.conftest import PHONE, Window
 from tests.commands import rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
@@ -72,6 +72,76 @@ def test_selected_rows_are_retried_with_x_and_r(opened: Window, flow: Flow) -> N
     page.get_by_text("2 rows").wait_for()
 
     assert page.locator(".chosen li").count() == 2
+
+
+def test_the_row_is_opened_with_enter_and_its_page_has_the_same_keys(opened: Window, flow: Flow) -> None:
+    for number in range(2):
+        rows.fail_one(f"order_{number}", flow=flow)
+    page = opened.open(INBOX)
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", level=1).filter(has_text="Pay: TIMEOUT").wait_for()
+    page.keyboard.press("r")
+    page.get_by_text("The failed task of each exception runs again").wait_for()
+
+    assert page.locator(".chosen a").all_inner_texts() == ["order_0_pay"]
+
+
+def test_the_row_is_assigned_with_a(opened: Window, flow: Flow) -> None:
+    records = [rows.fail_one(f"order_{number}", flow=flow) for number in range(2)]
+    page = opened.open(INBOX)
+
+    page.keyboard.press("j")
+    page.keyboard.press("a")
+    page.get_by_label("Assigned to").fill("root")
+    page.get_by_label("Remark").fill("knows the bank")
+    page.get_by_role("button", name="Do it").press("Enter")
+    page.get_by_text("1 done, 0 refused").wait_for()
+
+    assert ExceptionRecord.objects.get(assignee="root").pk == records[1].pk
+
+
+def test_the_walk_ends_at_the_first_and_the_last_row(opened: Window, flow: Flow) -> None:
+    for number in range(2):
+        rows.fail_one(f"order_{number}", flow=flow)
+    page = opened.open(INBOX)
+
+    for key in "jjjj":
+        page.keyboard.press(key)
+    last = current(page)
+    for key in "kkkk":
+        page.keyboard.press(key)
+
+    assert (last, current(page)) == ("order_0", "order_1")
+
+
+def test_keys_are_letters_where_somebody_types(opened: Window, flow: Flow) -> None:
+    rows.fail_one("order_1", flow=flow)
+    page = opened.open(INBOX)
+
+    page.keyboard.press("j")
+    page.get_by_label("Flow name").focus()
+    page.keyboard.type("jkrhax?/")
+
+    assert page.get_by_label("Flow name").input_value() == "jkrhax?/"
+    assert page.url.endswith(INBOX)
+    assert not page.get_by_role("dialog").is_visible()
+
+
+def test_no_key_acts_behind_the_list_of_keys_and_it_names_each(opened: Window, flow: Flow) -> None:
+    rows.fail_one("order_1", flow=flow)
+    page = opened.open(INBOX)
+
+    page.keyboard.press("j")
+    page.keyboard.press("?")
+    page.keyboard.press("r")
+    named = page.get_by_role("dialog").locator("kbd").all_inner_texts()
+    page.keyboard.press("Escape")
+
+    assert page.url.endswith(INBOX)
+    assert set(named) == {"/", "?", "Enter", *"jkxrha"}
 
 
 def test_a_slash_jumps_and_a_question_mark_lists_the_keys(opened: Window, flow: Flow) -> None:
@@ -143,3 +213,12 @@ def test_without_a_script_every_page_works(window: Callable[..., Window], flow: 
 
     record.refresh_from_db()
     assert record.status == "handled"
+
+
+def test_the_navigation_of_a_phone_shows_where_one_is(window: Callable[..., Window]) -> None:
+    page = window(viewport=PHONE).open(reverse("admin:auth_group_changelist"))
+
+    place = page.locator("#console-nav [aria-current]").bounding_box()
+
+    assert 0 <= place["x"] <= PHONE["width"] - place["width"]
+    assert page.evaluate("window.scrollY") == 0
