@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -117,6 +118,8 @@ def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
         yield query, reverse("admin:dist_task_executionlog_changelist") + f"?{query}"
     failed = newest(status="failed")
     yield "transaction", reverse("admin:transactions_transaction_change", args=(failed.pk,))
+    for name, txn in zip(("parent", "child"), _family(), strict=True):
+        yield name, reverse("admin:transactions_transaction_change", args=(txn.pk,))
     record = failed.exceptions.latest("id")
     yield "exception", reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,))
     yield "flow", reverse("admin:flows_flow_change", args=(flow.pk,))
@@ -126,9 +129,29 @@ def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
     yield "batch, refused ones", reverse("admin:batches_batch_change", args=(batch.pk,)) + "?result=refused"
 
 
-@pytest.mark.parametrize("role", ["", "operator"])
+def _family() -> tuple[Transaction, Transaction]:
+    """A transaction that has started others, and has failed; and one of those that may start some as well."""
+    order = {"id": "pay", "type": "subflow", "config": {"flow": "large"}}
+    flow = register(name="nested", flow_type="t", definition={"tasks": [order]}, create_user="ana")
+    parent = rows.fail_one("contract-1", flow=flow).transaction
+    children = [rows.fail_one(f"contract-1.pay.{number}", flow=flow).transaction for number in range(3)]
+    below = Transaction.objects.filter(pk__in=[child.pk for child in children])
+    below.update(parent=parent, parent_task_id="pay")
+    return parent, children[0]
+
+
+def _staff(role: str, *, sign_in: Callable[..., Client]) -> Client:
+    """Signed in; "all": who has each permission by name and none by being a superuser."""
+    if role != "all":
+        return sign_in(superuser=True) if role == "superuser" else sign_in(role)
+    client = sign_in("operator")
+    User.objects.get(username="operator").user_permissions.set(Permission.objects.all())
+    return client
+
+
+@pytest.mark.parametrize("role", ["superuser", "operator", "all"])
 def test_pages_are_light_whatever_the_history(role: str, history: Flow, sign_in: Callable[..., Client]) -> None:
-    client = sign_in(role, superuser=not role)
+    client = _staff(role, sign_in=sign_in)
     for name, address in addresses(history):
         client.get(address)  # definitions are remembered by then
 
