@@ -122,6 +122,7 @@ def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
         yield name, reverse("admin:transactions_transaction_change", args=(txn.pk,))
     record = failed.exceptions.latest("id")
     yield "exception", reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,))
+    yield "retry", reverse("admin:exception_retry", args=(record.pk,))
     yield "flow", reverse("admin:flows_flow_change", args=(flow.pk,))
     yield "batches", reverse("admin:batches_batch_changelist")
     batch = make_batch(rows=ExceptionRecord.objects.all(), remark="r" * 2_000)

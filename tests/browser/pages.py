@@ -40,6 +40,7 @@ def pages(stage: Stage) -> dict[str, str]:
         },
         "exception": reverse("admin:exceptions_app_exceptionrecord_change", args=(stage.exception.pk,)),
         "exception-hostile": reverse("admin:exceptions_app_exceptionrecord_change", args=(hostile.pk,)),
+        "exception-retry": reverse("admin:exception_retry", args=(stage.exception.pk,)),
         "flow": reverse("admin:flows_flow_change", args=(stage.orders.pk,)),
         "flow-large": reverse("admin:flows_flow_change", args=(stage.large.flow_id,)),
         "flow-difference": reverse("admin:flow_difference", args=(stage.orders.pk,)),
