@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "transactions",
     "dist_task.alerts",
     "dist_task.batches",
+    "dist_task.saved_views",
     "exceptions_app",
     "stats",
 ]

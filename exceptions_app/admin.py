@@ -45,7 +45,7 @@ class ExceptionRecordAdmin(KeysetAdmin):
     list_display = ("business_id", "state", "flow_version", "task", "error", "times", "age")
     list_display_links = ("business_id",)
     filterset_class = ConsoleExceptionFilter
-    batch_target = "exceptions"
+    batch_target = views_of = "exceptions"
     change_list_template = "admin/exception_list.html"
     list_select_related = ("transaction", "flow")
     ordering = ("-id",)

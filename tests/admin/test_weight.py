@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from dist_task.engine.operate import cancel_transaction, handle_exception
+from dist_task.saved_views.models import SavedView
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
@@ -81,6 +82,17 @@ def history(request: pytest.FixtureRequest, large: Flow) -> Flow:
 
 def newest(**about: Any) -> Transaction:
     return Transaction.objects.filter(**about).latest("id")
+
+
+def save_views(*, many: int = 60) -> None:
+    """As many as anybody sees, of a person and of others, with names that take the most room."""
+    people = [*User.objects.all(), *User.objects.bulk_create([User(username=f"{HOSTILE}{n}") for n in range(3)])]
+    SavedView.objects.bulk_create(
+        SavedView(owner=owner, page=page, name=HOSTILE[:50] + str(n), query="status=all&" + "x" * 1_500, is_shared=True)
+        for owner in people
+        for page in ("transactions", "exceptions")
+        for n in range(many)
+    )
 
 
 def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
@@ -153,6 +165,7 @@ def _staff(role: str, *, sign_in: Callable[..., Client]) -> Client:
 @pytest.mark.parametrize("role", ["superuser", "operator", "all"])
 def test_pages_are_light_whatever_the_history(role: str, history: Flow, sign_in: Callable[..., Client]) -> None:
     client = _staff(role, sign_in=sign_in)
+    save_views()
     for name, address in addresses(history):
         client.get(address)  # definitions are remembered by then
 
@@ -197,6 +210,7 @@ def test_a_transaction_with_everything_in_it_is_light(root: Client, large: Flow)
 def test_a_long_list_of_long_texts_is_light(root: Client, flow: Flow) -> None:
     for number in range(55):
         rows.fail_one(f"{'x' * 50}{number}", flow=flow, message=HOSTILE * 500, code="C" * 90)
+    save_views()
     handle_exception(newest().exceptions.get().pk, actor="a" * 100, remark="r" * 2_000)
     cancel_transaction(newest().instance_id, actor="a" * 100, remark="r" * 2_000)
 

@@ -49,6 +49,7 @@ def pages(stage: Stage) -> dict[str, str]:
         "groups": reverse("admin:exception_groups"),
         "handled": reverse("admin:exceptions_app_exceptionrecord_changelist") + "?status=handled",
         "nothing-found": reverse("admin:transactions_transaction_changelist") + "?instance_id_prefix=nothing",
+        "view": reverse("admin:transactions_transaction_changelist") + "?status=failed",
         "audit": reverse("admin:audit"),
         **{f"{name}-add": reverse(f"admin:alerts_{name}_add") for name in ("alertrule", "channel", "subscription")},
         "channel": reverse("admin:alerts_channel_change", args=(stage.delivery.channel_id,)),

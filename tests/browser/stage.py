@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import connection
 
 from dist_task.alerts.models import Channel, Delivery
 from dist_task.batches.models import Batch
 from dist_task.engine.operate import compensate_transaction, handle_exception, retry_transaction
 from dist_task.models import ExecutionLog, TaskRun
+from dist_task.saved_views.models import SavedView
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
 from flows.register import register
@@ -70,6 +72,7 @@ def build(service: Service) -> Stage:
     hostile = _hostile(service)
     items = _items(service)
     nested = _nested(orders)
+    _views()
     record = ExceptionRecord.objects.filter(transaction=failed, status="open").latest("id")
     shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, orders, record)
     return Stage(*shown, delivery=_delivery(), batch=_batch())
@@ -147,6 +150,17 @@ def _nested(orders: Flow) -> Transaction:
     task = {"id": "order", "name": "First order", "type": "subflow", "config": {"flow": orders.name}}
     flow = register(name="contract_flow", flow_type="contract", definition={"tasks": [task]}, create_user="ana")
     return finished(begin(flow, params=_params(99), instance_id="contract-31"))
+
+
+def _views() -> None:
+    """One that somebody shares, and one of whoever looks."""
+    ana = User.objects.create_user("ana", password=None)
+    mine = User.objects.filter(is_superuser=True).first() or ana
+    views = {("transactions", "orders of today"): (ana, "flow_name=order_flow"),
+             ("transactions", HOSTILE[:50]): (mine, "status=failed"),
+             ("exceptions", "sold out"): (mine, "error_code=OUT_OF_STOCK&status=all")}  # fmt: skip
+    for (page, name), (owner, query) in views.items():
+        SavedView.objects.create(page=page, name=name, owner=owner, query=query, is_shared=owner == ana)
 
 
 def _delivery() -> Delivery:
