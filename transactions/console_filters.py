@@ -17,6 +17,7 @@ from transactions.filters import TransactionFilter
 from transactions.models import Transaction
 
 MOVING = (("due", _("due now")), ("held", _("held by a worker")), ("later", _("due later")))
+PAUSED = (("", _("all")), ("true", _("yes")), ("false", _("no")))
 LONGEST_KEY, LONGEST_VALUE = 100, 200
 TIME_HINT = {"placeholder": "2026-01-31T08:00", "size": 16}
 
@@ -28,6 +29,7 @@ class ConsoleTransactionFilter(ListFilter, TransactionFilter):
         field_name="instance_id", lookup_expr="startswith", max_length=64, label=_("Instance id begins with")
     )
     status = filters.ChoiceFilter(choices=TransactionStatus.choices, label=_("status"), empty_label=_("all"))
+    paused = filters.TypedChoiceFilter(choices=PAUSED, coerce=lambda word: word == "true", label=_("paused"))
     moving = filters.ChoiceFilter(choices=MOVING, label=_("work"), empty_label=_("all"), method="by_moving")
     flow_name = filters.CharFilter(method="by_flow_name", max_length=100, label=_("Flow name"))
     flow = filters.CharFilter(field_name="flow_id", max_length=16, label=_("Flow id"))
