@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dist_task.alerts.models import AlertRule
 from dist_task.engine.operate import cancel_transaction, handle_exception
 from dist_task.saved_views.models import SavedView
 from exceptions_app.models import ExceptionRecord
@@ -166,6 +167,8 @@ def _staff(role: str, *, sign_in: Callable[..., Client]) -> Client:
 def test_pages_are_light_whatever_the_history(role: str, history: Flow, sign_in: Callable[..., Client]) -> None:
     client = _staff(role, sign_in=sign_in)
     save_views()
+    rules = [AlertRule(name=HOSTILE + str(n), kind="exceptions", state="firing", value=n) for n in range(30)]
+    AlertRule.objects.bulk_create(rules)
     for name, address in addresses(history):
         client.get(address)  # definitions are remembered by then
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection
+from django.utils import timezone
 
-from dist_task.alerts.models import Channel, Delivery
+from dist_task.alerts.models import AlertRule, Channel, Delivery
 from dist_task.batches.models import Batch
 from dist_task.engine.operate import compensate_transaction, handle_exception, retry_transaction
 from dist_task.models import ExecutionLog, TaskRun
@@ -73,6 +75,7 @@ def build(service: Service) -> Stage:
     items = _items(service)
     nested = _nested(orders)
     _views()
+    _alerts()
     record = ExceptionRecord.objects.filter(transaction=failed, status="open").latest("id")
     shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, orders, record)
     return Stage(*shown, delivery=_delivery(), batch=_batch())
@@ -161,6 +164,16 @@ def _views() -> None:
              ("exceptions", "sold out"): (mine, "error_code=OUT_OF_STOCK&status=all")}  # fmt: skip
     for (page, name), (owner, query) in views.items():
         SavedView.objects.create(page=page, name=name, owner=owner, query=query, is_shared=owner == ana)
+
+
+def _alerts() -> None:
+    """As if they had been judged; nothing is delivered of them."""
+    since = timezone.now() - timedelta(minutes=17)
+    firing = {"kind": "exceptions", "state": "firing", "value": 5, "since": since}
+    AlertRule.objects.create(
+        name="orders need a person", severity="critical", threshold=3, calm_seconds=2_000_000, **firing
+    )
+    AlertRule.objects.create(name=HOSTILE, severity="warning", calm_seconds=2_000_000, **firing)
 
 
 def _delivery() -> Delivery:
