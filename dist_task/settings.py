@@ -23,6 +23,8 @@ PROFILE = env.str("DIST_TASK_PROFILE", default="development")
 if why_not := profiles.refusal(os.environ):
     raise ImproperlyConfigured(why_not)
 PRODUCTION = PROFILE == "production"
+ENVIRONMENT = env.str("DIST_TASK_ENVIRONMENT", default="").strip()
+"""Its name at the top of the console; without one the profile's."""
 DATA_DIR = Path(env.str("DIST_TASK_DATA", default=str(BASE_DIR / "var"))).resolve()
 
 
