@@ -32,7 +32,7 @@ def save_view(user: Any, *, page: str, name: str, query: str, is_shared: bool) -
         raise InvalidRequest(_("There is no filter to save: filter the list first."))
     if len(query) > LONGEST_QUERY:
         raise InvalidRequest(_("The filters are too long to be saved."))
-    get_user_model().objects.select_for_update().get(pk=user.pk)  # two at once would both find room
+    get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)  # two at once would both find room
     own = SavedView.objects.filter(owner=user)
     if own.filter(page=page, name=name).exists():
         raise IllegalMove(_("You have a view named %(name)s: delete it first.") % {"name": plain(name)})

@@ -13,7 +13,7 @@ from tests.browser.conftest import PHONE, Window
 from tests.commands import rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
-NAME = "<b>bank</b>"
+NAME = "<b>bank</b> " + "x" * 45
 
 
 @pytest.mark.parametrize("viewport", [None, PHONE])
@@ -39,7 +39,8 @@ def test_a_view_is_saved_opened_and_deleted(viewport: Any, window: Callable[...,
     assert opened.fits(), opened.too_wide()
     assert SavedView.objects.get().is_shared
 
-    page.get_by_text("Save this view").press("Enter")
+    page.get_by_text("Save or delete a view").press("Enter")
+    assert opened.fits(), opened.too_wide()
     page.get_by_label("View", exact=True).select_option(label=NAME)
     page.get_by_role("button", name="Delete").press("Enter")
     page.get_by_text(f"The view {NAME} was deleted.").wait_for()
