@@ -73,11 +73,11 @@ def _error_of(record: Any) -> str:
 
 
 def scheduled(record: ExceptionRecord, *, zone: tzinfo | None = None) -> str:
-    """When it is retried, in the console's time zone or another one."""
+    """When it is retried, in the console's time zone, or in another one that is then named."""
     if record.retry_next_at is None:
         return gettext("retry scheduled")
-    when = timezone.localtime(record.retry_next_at, zone)
-    return gettext("retry scheduled for %(when)s") % {"when": f"{when:%Y-%m-%d %H:%M:%S}"}
+    when = f"{timezone.localtime(record.retry_next_at, zone):%Y-%m-%d %H:%M:%S}"
+    return gettext("retry scheduled for %(when)s") % {"when": f"{when} ({zone})" if zone else when}
 
 
 def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:

@@ -167,8 +167,10 @@ def test_it_is_retried_at_the_time_in_the_zone_of_the_person(root: Client, recor
     local = at.astimezone(zone_named("Asia/Shanghai"))
 
     page = asked(root, record, at=f"{local:%Y-%m-%dT%H:%M}", zone="Asia/Shanghai")
-    done(root, record, at=f"{local:%Y-%m-%dT%H:%M}", zone="Asia/Shanghai")
+    after = done(root, record, at=f"{local:%Y-%m-%dT%H:%M}", zone="Asia/Shanghai")
 
+    said = root.get(after["Location"]).content.decode()
+    assert f"Retry scheduled for {local:%Y-%m-%d %H:%M:%S} (Asia/Shanghai)" in said
     assert f"{local:%Y-%m-%d %H:%M:%S} (Asia/Shanghai), in 47 h 59 min" in page.context["outlook"].due
     record.refresh_from_db()
     assert (record.retry_next_at, input_of(record)) == (at, OLD)
