@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +20,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dist_task.console.changes import Changes, bytes_in_page, canonical, changes
 from dist_task.console.confirm import ReasonForm
 from dist_task.console.display import span
 from dist_task.engine import operate as verbs
@@ -30,13 +29,10 @@ from dist_task.models import TaskRun
 from dist_task.problems import InvalidValue
 from exceptions_app.models import ExceptionRecord
 from exceptions_app.operations import scheduled
-from flows.difference import Line, TooLarge, difference
 from flows.forms import CODE, StrictJSONField
 
 LONGEST_INPUT = 40_000
 """Bytes that an input takes in the page, whose form has it; the API takes larger ones."""
-LONGEST_DIFFERENCE = 36_000
-BESIDE_A_LINE = 120
 MOST_DAYS = verbs.LONGEST_DELAY_SECONDS // 86_400
 
 
@@ -78,7 +74,7 @@ class RetryOneForm(ReasonForm):
         super().__init__(*args, **kwargs)
         self.before = before
         text = "" if before is None else json.dumps(before, indent=2, ensure_ascii=False)
-        self.is_editable = _bytes_in_page(text) <= LONGEST_INPUT
+        self.is_editable = bytes_in_page(text) <= LONGEST_INPUT
         if self.is_editable:
             self.fields["input"].initial = InvalidJSONInput(text)  # shown as it is written
             self.fields["input"].widget.attrs["rows"] = min(max(text.count("\n") + 3, 6), 24)
@@ -101,9 +97,9 @@ class RetryOneForm(ReasonForm):
             return None
         if not isinstance(value, dict):
             raise forms.ValidationError(_("must be an object"))
-        if _bytes_in_page(self.data.get("input", "")) > LONGEST_INPUT:
+        if bytes_in_page(self.data.get("input", "")) > LONGEST_INPUT:
             raise forms.ValidationError(_("is too large for this page: give it over the API"))
-        return value if _text_of(value) != _text_of(self.before) else None
+        return value if canonical(value) != canonical(self.before) else None
 
     def clean_at(self) -> datetime | None:
         at, now = self.cleaned_data["at"], timezone.now()
@@ -136,13 +132,10 @@ class RetryOneForm(ReasonForm):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a retry would do; `lines`: how the input would change."""
+    """What a retry would do; `changes`: of the input, None where that stays as it is."""
 
     due: str
-    is_changed: bool
-    lines: tuple[Line, ...]
-    is_cut: bool
-    is_too_large: bool
+    changes: Changes | None
 
 
 def retry_page(model_admin: admin.ModelAdmin, *, request: HttpRequest, record: ExceptionRecord) -> HttpResponse:
@@ -185,14 +178,7 @@ def _outlook(record: ExceptionRecord, *, form: RetryOneForm, actor: str) -> Outl
         transaction.set_rollback(True)
     is_changed = form.cleaned_data.get("input") is not None
     due = _due(due_at, zone=form.time_zone) if due_at else ""
-    if not is_changed:
-        return Outlook(due, False, (), is_cut=False, is_too_large=False)
-    try:
-        lines = difference("" if form.before is None else _text_of(form.before), _text_of(given))
-    except TooLarge:
-        return Outlook(due, True, (), is_cut=False, is_too_large=True)
-    shown = tuple(_within(lines))
-    return Outlook(due, True, shown, is_cut=len(shown) < len(lines), is_too_large=False)
+    return Outlook(due, changes(form.before, given) if is_changed else None)
 
 
 def _due(at: datetime, *, zone: tzinfo) -> str:
@@ -201,24 +187,6 @@ def _due(at: datetime, *, zone: tzinfo) -> str:
         return _("It runs at once.")
     words = {"time": f"{timezone.localtime(at, zone):%Y-%m-%d %H:%M:%S}", "zone": zone, "left": span(left)}
     return _("It runs at %(time)s (%(zone)s), in %(left)s.") % words
-
-
-def _within(lines: list[Line]) -> Iterator[Line]:
-    """The first ones, as far as the page has room."""
-    room = LONGEST_DIFFERENCE
-    for line in lines:
-        room -= _bytes_in_page(line.text) + BESIDE_A_LINE
-        if room < 0:
-            return
-        yield line
-
-
-def _text_of(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _bytes_in_page(text: str) -> int:
-    return len(escape(text).encode("utf-8", "replace"))
 
 
 def zone_named(name: str) -> ZoneInfo | None:

@@ -65,7 +65,9 @@ def test_the_difference_is_shown_before_anything_happens(root: Client, record: E
     page = asked(root, record, input='{"amount": 70, "to": {"iban": "DE00"}}', delay_seconds="0")
 
     lines = [
-        (line.kind, line.text.strip()) for line in page.context["outlook"].lines if line.kind in ("added", "removed")
+        (line.kind, line.text.strip())
+        for line in page.context["outlook"].changes.lines
+        if line.kind in ("added", "removed")
     ]
     assert lines == [("removed", '"amount": 100,'), ("added", '"amount": 70,')]
     assert b"It runs at once." in page.content
@@ -84,6 +86,19 @@ def test_the_task_is_given_what_was_typed_and_the_log_keeps_what_it_had(root: Cl
     assert (entry.actor, entry.message) == ("root", "they told us")
     assert (entry.detail["before"], entry.detail["after"]) == ({"input": OLD}, {"input": {"amount": 70}})
     assert b"Retry scheduled for" in root.get(page["Location"]).content
+
+
+def test_the_entry_in_the_log_draws_what_changed(root: Client, record: ExceptionRecord) -> None:
+    done(root, record, input='{"amount": 70, "to": {"iban": "DE00"}}', delay_seconds="0")
+    entry = ExecutionLog.objects.get(transaction=record.transaction_id, event="retried")
+
+    page = root.get(reverse("admin:dist_task_executionlog_change", args=(entry.pk,))).content.decode()
+    other = root.get(
+        reverse("admin:dist_task_executionlog_change", args=(record.transaction.log.earliest("id").pk,))
+    ).content.decode()
+
+    assert 'class="removed"' in page and 'class="added"' in page
+    assert "What changed" in page and "What changed" not in other
 
 
 def test_an_input_that_says_the_same_is_not_replaced(root: Client, record: ExceptionRecord) -> None:
@@ -304,7 +319,7 @@ def test_the_difference_of_large_inputs_is_light(root: Client, record: Exception
 
     page = asked(root, record, input=json.dumps(new))
 
-    assert page.context["outlook"].is_cut
+    assert page.context["outlook"].changes.is_cut
     assert len(page.content) < 100_000
 
 
