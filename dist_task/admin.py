@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import CharField, Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Left, Now
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -17,6 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
+from dist_task.console.changes import changes
 from dist_task.console.dashboard import workers_page
 from dist_task.console.display import ago, badge, json_block, moment, of_direction, row_link, short, text_block
 from dist_task.console.keyset import KeysetAdmin, is_list
@@ -105,7 +107,24 @@ class ExecutionLogAdmin(KeysetAdmin):
         "answered",
         "details",
     )
-    readonly_fields = ("business_id", "task", "when", "began", "by", "code", "said", "asked", "answered", "details")
+    readonly_fields = (
+        "business_id",
+        "task",
+        "when",
+        "began",
+        "by",
+        "code",
+        "said",
+        "asked",
+        "answered",
+        "details",
+        "changed",
+    )
+
+    def get_fields(self, request: HttpRequest, obj: ExecutionLog | None = None) -> Any:
+        """With what a verb changed, where its entry has that."""
+        has_both = obj is not None and isinstance(obj.detail, dict) and {"before", "after"} <= obj.detail.keys()
+        return (*self.fields, "changed") if has_both else self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request).select_related("transaction").defer("transaction__params")
@@ -159,6 +178,12 @@ class ExecutionLogAdmin(KeysetAdmin):
     @admin.display(description=_("detail"))
     def details(self, entry: ExecutionLog) -> str:
         return json_block(entry.detail)
+
+    @admin.display(description=_("What changed"))
+    def changed(self, entry: ExecutionLog) -> str:
+        detail = entry.detail or {}
+        found = changes(detail.get("before"), detail.get("after"))
+        return render_to_string("admin/changes.html", {"changes": found})
 
 
 @admin.register(User, site=site)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dist_task import deployed
 
 PROFILES = ("development", "production")
+LONGEST_NAME = 30
 SHORTEST_KEY = 50
 FEWEST_LETTERS = 5
 WEAK_KEY_PREFIXES = ("django-insecure-", "development-")
@@ -25,6 +26,9 @@ def refusal(environment: Mapping[str, str]) -> str:
     profile = environment.get("DIST_TASK_PROFILE", PROFILES[0])
     if profile not in PROFILES:
         return f"DIST_TASK_PROFILE is {' or '.join(PROFILES)}, not {profile!r}."
+    name = environment.get("DIST_TASK_ENVIRONMENT", "")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        return f"DIST_TASK_ENVIRONMENT is a name of at most {LONGEST_NAME} characters, in one line."
     try:
         deployed.connections(environment.get(deployed.VARIABLE, ""))
     except ValueError as error:

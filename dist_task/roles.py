@@ -52,6 +52,7 @@ SUPERVISE = frozenset(
         "exceptions_app.complete_exceptionrecord",
         "batches.add_batch",
         "batches.change_batch",
+        "saved_views.share_savedview",
     }
     | {f"alerts.{verb}_alertrule" for verb in ("add", "change", "delete")}
 )

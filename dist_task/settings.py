@@ -23,6 +23,8 @@ PROFILE = env.str("DIST_TASK_PROFILE", default="development")
 if why_not := profiles.refusal(os.environ):
     raise ImproperlyConfigured(why_not)
 PRODUCTION = PROFILE == "production"
+ENVIRONMENT = env.str("DIST_TASK_ENVIRONMENT", default="").strip()
+"""Its name at the top of the console; without one the profile's."""
 DATA_DIR = Path(env.str("DIST_TASK_DATA", default=str(BASE_DIR / "var"))).resolve()
 
 
@@ -87,6 +89,7 @@ INSTALLED_APPS = [
     "transactions",
     "dist_task.alerts",
     "dist_task.batches",
+    "dist_task.saved_views",
     "exceptions_app",
     "stats",
 ]
@@ -130,7 +133,11 @@ DATABASES = databases()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "dist_task.permissions.PermissionBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

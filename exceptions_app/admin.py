@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import CharField, QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -29,6 +29,7 @@ from exceptions_app.console_filters import ConsoleExceptionFilter
 from exceptions_app.groups import NEWEST, groups
 from exceptions_app.models import ExceptionRecord
 from exceptions_app.operations import ASSIGN, COMMENT, COMPLETE, HANDLE, RETRY, SKIP
+from exceptions_app.retry_page import retry_page
 from exceptions_app.serializers import comments_on
 from flows.definition import InvalidDefinition
 from flows.models import TaskDefinition
@@ -44,7 +45,7 @@ class ExceptionRecordAdmin(KeysetAdmin):
     list_display = ("business_id", "state", "flow_version", "task", "error", "times", "age")
     list_display_links = ("business_id",)
     filterset_class = ConsoleExceptionFilter
-    batch_target = "exceptions"
+    batch_target = views_of = "exceptions"
     change_list_template = "admin/exception_list.html"
     list_select_related = ("transaction", "flow")
     ordering = ("-id",)
@@ -80,7 +81,20 @@ class ExceptionRecordAdmin(KeysetAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         groups = self.admin_site.admin_view(self.groups_view)
-        return [path("groups/", groups, name="exception_groups"), *super().get_urls()]
+        retry = self.admin_site.admin_view(self.retry_view)
+        return [
+            path("groups/", groups, name="exception_groups"),
+            path("<str:object_id>/retry/", retry, name="exception_retry"),
+            *super().get_urls(),
+        ]
+
+    def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not (self.has_view_permission(request) and self.has_retry_permission(request)):
+            raise PermissionDenied
+        record = self.get_object(request, object_id)
+        if record is None:
+            raise Http404
+        return retry_page(self, request=request, record=record)
 
     def groups_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any
 
 from django import forms
@@ -14,6 +15,7 @@ from dist_task.console.confirm import Operation, ReasonForm, RemarkForm
 from dist_task.console.display import short
 from dist_task.engine import operate as verbs
 from dist_task.states import Resolution
+from exceptions_app.models import ExceptionRecord
 from flows.forms import SMALL_CODE, StrictJSONField
 
 
@@ -70,6 +72,14 @@ def _error_of(record: Any) -> str:
     return f"{record.flow}: {short(record.error_code, 60)} {short(record.error_head)}"
 
 
+def scheduled(record: ExceptionRecord, *, zone: tzinfo | None = None) -> str:
+    """When it is retried, in the console's time zone, or in another one that is then named."""
+    if record.retry_next_at is None:
+        return gettext("retry scheduled")
+    when = f"{timezone.localtime(record.retry_next_at, zone):%Y-%m-%d %H:%M:%S}"
+    return gettext("retry scheduled for %(when)s") % {"when": f"{when} ({zone})" if zone else when}
+
+
 def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
     after = verbs.retry_exception(
         record.pk,
@@ -78,10 +88,7 @@ def _retry(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:
         force=values["force"],
         remark=values["remark"],
     )
-    if after.retry_next_at is None:
-        return gettext("retry scheduled")
-    when = timezone.localtime(after.retry_next_at)
-    return gettext("retry scheduled for %(when)s") % {"when": f"{when:%Y-%m-%d %H:%M:%S}"}
+    return scheduled(after)
 
 
 def _handle(request: HttpRequest, record: Any, values: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ PURE = {
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|task_calls|task_spec|templates|filling"
     r"|expressions|evaluation|params_schema|hints|advice)",
 }
-MODELS = r"(((alerts|batches)/)?models|registry_rows|register|connection_rows|secret_rows)"
+MODELS = r"(((alerts|batches|saved_views)/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"
 
 

@@ -238,7 +238,7 @@ class TransactionAdmin(KeysetAdmin):
     list_display = ("name", "state", "flow_version", "tasks", "created", "duration")
     list_display_links = ("name",)
     filterset_class = ConsoleTransactionFilter
-    batch_target = "transactions"
+    batch_target = views_of = "transactions"
     change_list_template = "admin/transaction_list.html"
     list_select_related = ("flow",)
     ordering = ("-id",)

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dist_task.console.display import capped, list_url, span
+from dist_task.console.firing import alerts
 from dist_task.console.live import needs_person
 from dist_task.console.standing import Surroundings, explain_all, surroundings
 from dist_task.console.standstill import Reason
@@ -81,6 +82,8 @@ class Pulse:
 def dashboard(user: User | AnonymousUser) -> dict[str, Any]:
     """As far as this person may see it."""
     found: dict[str, Any] = {"tiles": [], "may_see_exceptions": False, "may_see_transactions": False}
+    if user.has_perm("alerts.view_alertrule"):
+        found["alerts"] = alerts()
     if user.has_perm("exceptions_app.view_exceptionrecord"):
         found |= {"may_see_exceptions": True, "groups": groups(most=MOST_GROUPS)}
         found["tiles"].append(_needs_person_tile(needs_person(user) or "0"))

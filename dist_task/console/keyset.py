@@ -9,11 +9,13 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django_filters import rest_framework as filters
 
 from dist_task.console.bulk import bulk_links
 from dist_task.console.rows import EngineRowAdmin
 from dist_task.paging import beyond
+from dist_task.saved_views import pages as saved_views
 
 WINDOW = 20_000
 """Rows that a filter without an index looks at: the newest ones that the other filters leave."""
@@ -142,19 +144,26 @@ class KeysetChangeList(ChangeList):
 
 
 class KeysetAdmin(EngineRowAdmin):
-    """Rows of the engine in such a list. `batch_target`: what a batch calls them, "" where there is none of them."""
+    """Rows of the engine in such a list. `batch_target`: what a batch calls them, "" where there is none of them;
+    `views_of`: what saved views call the list, "" where it has none."""
 
     filterset_class: ClassVar[type[ListFilter]]
     batch_target: ClassVar[str] = ""
+    views_of: ClassVar[str] = ""
     change_list_template = "admin/keyset_list.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
 
+    def get_urls(self) -> list[URLPattern]:
+        return [*(saved_views.urls(self) if self.views_of else []), *super().get_urls()]
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         query = {name: request.GET[name] for name in self.filterset_class.base_filters if request.GET.get(name)}
-        links = bulk_links(request.user, target=self.batch_target, query=query)
-        return super().changelist_view(request, {"bulk_links": links, **(extra_context or {})})
+        extra: dict[str, Any] = {"bulk_links": bulk_links(request.user, target=self.batch_target, query=query)}
+        if self.views_of and self.has_view_permission(request):
+            extra["views"] = saved_views.views_of(self, request=request)
+        return super().changelist_view(request, {**extra, **(extra_context or {})})
 
     def prepared(self, rows: list[Any]) -> list[Any]:
         """The rows of a page, with what its columns need besides."""

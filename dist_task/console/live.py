@@ -22,7 +22,8 @@ OF_TRANSACTION = """
 """The same facts in the same order as the page of a transaction knows them."""
 OF_ALL = """
     SELECT (SELECT max(id) FROM transactions_transaction), (SELECT max(id) FROM dist_task_executionlog),
-           (SELECT max(seen_at) FROM dist_task_worker WHERE lease_until > clock_timestamp())
+           (SELECT max(seen_at) FROM dist_task_worker WHERE lease_until > clock_timestamp()),
+           (SELECT sum(sequence) FROM alerts_alertrule)
 """
 
 

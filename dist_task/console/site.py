@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,6 +17,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console.audit import audit_view
+from dist_task.console.environment import environment
 from dist_task.console.live import find, live_view, needs_person
 from dist_task.console.text import plain_page
 
@@ -119,7 +119,7 @@ class ConsoleSite(admin.AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
-        context["profile"] = settings.PROFILE
+        context["environment"] = environment()
         if context["has_permission"]:
             context["needs_person"] = needs_person(request.user)
         return context

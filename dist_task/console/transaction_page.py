@@ -49,6 +49,7 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
     rows = task_rows(txn, runs=runs, definition=definition, now=around.now, selected=panel.key if panel else None)
     graph = _graph(definition, rows=rows, selected=panel.key if panel else None)
     most = MOST_BESIDE_GRAPH if graph and len(rows) > MOST_BESIDE_GRAPH else MOST_TASKS
+    may_see_exceptions = request.user.has_perm("exceptions_app.view_exceptionrecord")
     open_ones = sum(record.status == ExceptionStatus.OPEN for record in exceptions)
     approvals = [run for run in runs if run.status == RunStatus.WAITING and run.waits_for == WaitsFor.APPROVAL]
     return {
@@ -71,9 +72,8 @@ def page(txn: Transaction, *, request: HttpRequest) -> dict[str, Any]:
         "log": entries[-MOST_LOG:],
         "log_is_cut": len(entries) > MOST_LOG,
         "log_url": list_url(ExecutionLog, query=f"transaction={txn.pk}"),
-        "exceptions": exceptions[:MOST_EXCEPTIONS]
-        if request.user.has_perm("exceptions_app.view_exceptionrecord")
-        else [],
+        "exceptions": exceptions[:MOST_EXCEPTIONS] if may_see_exceptions else [],
+        "panel_exception": _unhandled_of(panel, exceptions=exceptions) if may_see_exceptions else None,
         "waits_for_approval": any(not getattr(run, "is_answered", False) for run in approvals),
         "duration": ago(txn.created_at, now=txn.completed_at or around.now),
         "trace_id": trace_id(txn.instance_id),
@@ -131,6 +131,11 @@ def _panel(txn: Transaction, *, runs: Sequence[TaskRun], definition: FlowDefinit
     if found is None and (key := most_telling(runs, definition=definition)):
         return panel_of(txn, key=key, definition=definition, word=unbegun(txn))
     return found
+
+
+def _unhandled_of(panel: Panel | None, *, exceptions: Sequence[ExceptionRecord]) -> ExceptionRecord | None:
+    run_id = panel.run.pk if panel and panel.run else None
+    return next((record for record in exceptions if record.run_id == run_id and not record.handled), None)
 
 
 def _graph(definition: FlowDefinition | None, *, rows: Sequence[TaskRow], selected: Key | None) -> Graph | None:

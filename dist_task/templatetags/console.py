@@ -32,12 +32,6 @@ def fit(value: str, most_bytes: int) -> str:
     return text.fitted(value, most_bytes=most_bytes)
 
 
-@register.filter
-def cut_line(line: str) -> str:
-    """A line of a definition with its indentation."""
-    return text.fitted(line, most_bytes=1_000)
-
-
 STATE_OF_EVENT = {
     "succeeded": "success",
     "failed": "failed",

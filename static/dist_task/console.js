@@ -1,5 +1,5 @@
 "use strict";
-// Keys, the live dot, copying, and forms that are sent once. Without it every page works all the same.
+// Keys, the live dot, copying, time zones, and forms that are sent once. Without it every page works all the same.
 (() => {
   const byId = (id) => document.getElementById(id);
   const typing = (target) => target instanceof Element && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
@@ -131,6 +131,13 @@
       document.getSelection()?.selectAllChildren(source);
     }
   });
+
+  // Times that a person types are in their own zone; without a script they are in the console's.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone) {
+    document.querySelectorAll("input[data-zone]").forEach((field) => { field.value = zone; });
+    document.querySelectorAll("[data-zone-name]").forEach((name) => { name.textContent = zone; });
+  }
 
   const sent = new WeakSet();
   document.addEventListener("submit", (event) => {

@@ -222,6 +222,23 @@ def test_transactions_are_found(query: str, found: set[str], root: Client, flow:
     assert {txn.instance_id for txn in answer.context["cl"].result_list} == found
 
 
+def test_the_form_of_filters_asks_for_nothing_that_was_not_chosen(root: Client, flow: Flow) -> None:
+    """A browser sends the first choice of a list in which none is selected."""
+    for page in ("transactions_transaction", "exceptions_app_exceptionrecord", "dist_task_executionlog"):
+        form = root.get(reverse(f"admin:{page}_changelist")).context["cl"].filterset.form
+        choices = {name: list(field.choices) for name, field in form.fields.items() if hasattr(field, "choices")}
+        assert {name: first[0][0] for name, first in choices.items()} == dict.fromkeys(choices, ""), page
+
+
+@pytest.mark.parametrize(("query", "found"), [("paused=true", ["on_hold"]), ("paused=false", ["going_on"])])
+def test_paused_transactions_are_found(query: str, found: list[str], root: Client, flow: Flow) -> None:
+    rows.start_one("on_hold", flow=flow)
+    rows.start_one("going_on", flow=flow)
+    pause_transaction("on_hold", actor="ana", remark="the bank is closed")
+
+    assert [txn.instance_id for txn in turn(root, f"?{query}").result_list] == found
+
+
 def test_every_number_of_the_overview_leads_to_its_list(root: Client, record: ExceptionRecord) -> None:
     tiles = root.get(reverse("admin:index")).context["dashboard"]["tiles"]
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dist_task.alerts.models import AlertRule
 from dist_task.engine.operate import cancel_transaction, handle_exception
+from dist_task.saved_views.models import SavedView
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
 from flows.register import register
@@ -82,6 +85,17 @@ def newest(**about: Any) -> Transaction:
     return Transaction.objects.filter(**about).latest("id")
 
 
+def save_views(*, many: int = 60) -> None:
+    """As many as anybody sees, of a person and of others, with names that take the most room."""
+    people = [*User.objects.all(), *User.objects.bulk_create([User(username=f"{HOSTILE}{n}") for n in range(3)])]
+    SavedView.objects.bulk_create(
+        SavedView(owner=owner, page=page, name=HOSTILE[:50] + str(n), query="status=all&" + "x" * 1_500, is_shared=True)
+        for owner in people
+        for page in ("transactions", "exceptions")
+        for n in range(many)
+    )
+
+
 def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
     """Each page by a name, and the filters that look at most."""
     lists = {
@@ -117,8 +131,11 @@ def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
         yield query, reverse("admin:dist_task_executionlog_changelist") + f"?{query}"
     failed = newest(status="failed")
     yield "transaction", reverse("admin:transactions_transaction_change", args=(failed.pk,))
+    for name, txn in zip(("parent", "child"), _family(), strict=True):
+        yield name, reverse("admin:transactions_transaction_change", args=(txn.pk,))
     record = failed.exceptions.latest("id")
     yield "exception", reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,))
+    yield "retry", reverse("admin:exception_retry", args=(record.pk,))
     yield "flow", reverse("admin:flows_flow_change", args=(flow.pk,))
     yield "batches", reverse("admin:batches_batch_changelist")
     batch = make_batch(rows=ExceptionRecord.objects.all(), remark="r" * 2_000)
@@ -126,9 +143,32 @@ def addresses(flow: Flow) -> Iterator[tuple[str, str]]:
     yield "batch, refused ones", reverse("admin:batches_batch_change", args=(batch.pk,)) + "?result=refused"
 
 
-@pytest.mark.parametrize("role", ["", "operator"])
+def _family() -> tuple[Transaction, Transaction]:
+    """A transaction that has started others, and has failed; and one of those that may start some as well."""
+    order = {"id": "pay", "type": "subflow", "config": {"flow": "large"}}
+    flow = register(name="nested", flow_type="t", definition={"tasks": [order]}, create_user="ana")
+    parent = rows.fail_one("contract-1", flow=flow).transaction
+    children = [rows.fail_one(f"contract-1.pay.{number}", flow=flow).transaction for number in range(3)]
+    below = Transaction.objects.filter(pk__in=[child.pk for child in children])
+    below.update(parent=parent, parent_task_id="pay")
+    return parent, children[0]
+
+
+def _staff(role: str, *, sign_in: Callable[..., Client]) -> Client:
+    """Signed in; "all": who has each permission by name and none by being a superuser."""
+    if role != "all":
+        return sign_in(superuser=True) if role == "superuser" else sign_in(role)
+    client = sign_in("operator")
+    User.objects.get(username="operator").user_permissions.set(Permission.objects.all())
+    return client
+
+
+@pytest.mark.parametrize("role", ["superuser", "operator", "all"])
 def test_pages_are_light_whatever_the_history(role: str, history: Flow, sign_in: Callable[..., Client]) -> None:
-    client = sign_in(role, superuser=not role)
+    client = _staff(role, sign_in=sign_in)
+    save_views()
+    rules = [AlertRule(name=HOSTILE + str(n), kind="exceptions", state="firing", value=n) for n in range(30)]
+    AlertRule.objects.bulk_create(rules)
     for name, address in addresses(history):
         client.get(address)  # definitions are remembered by then
 
@@ -173,6 +213,7 @@ def test_a_transaction_with_everything_in_it_is_light(root: Client, large: Flow)
 def test_a_long_list_of_long_texts_is_light(root: Client, flow: Flow) -> None:
     for number in range(55):
         rows.fail_one(f"{'x' * 50}{number}", flow=flow, message=HOSTILE * 500, code="C" * 90)
+    save_views()
     handle_exception(newest().exceptions.get().pk, actor="a" * 100, remark="r" * 2_000)
     cancel_transaction(newest().instance_id, actor="a" * 100, remark="r" * 2_000)
 

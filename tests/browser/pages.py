@@ -36,6 +36,7 @@ RUN = {
 """What the engine writes."""
 NO_PAGES = {
     "live": "a few bytes for the live dot",
+    **{f"{page}_{what}": "leads to the list" for page in ("transactions", "exceptions") for what in ("views", "view")},
     "jump": "leads to another page",
     "batch_export": "a file",
     "login": "leads who is signed in to the overview; it has a test of its own",
@@ -63,8 +64,10 @@ def pages(stage: Stage) -> dict[str, str]:
         **{f"{name}-add": _url(f"{page}_add") for name, page in AUTHORED.items()},
         **_authored(stage),
         **{f"transaction-{name}": _url("transactions_transaction_change", getattr(stage, name).pk) for name in shown},
+        "transaction-view": f"{transactions}?status=failed",
         "transaction-nothing-found": f"{transactions}?instance_id_prefix=nothing",
         "exception": _url("exceptions_app_exceptionrecord_change", stage.exception.pk),
+        "exception-retry": _url("exception_retry", stage.exception.pk),
         "exception-hostile": _url("exceptions_app_exceptionrecord_change", hostile.pk),
         "exception-handled": f"{exceptions}?status=handled",
         "exception-groups": _url("exception_groups"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import connection
+from django.utils import timezone
 
 from dist_task.alerts.models import AlertRule, Channel, Delivery, Subscription
 from dist_task.batches.models import Batch
 from dist_task.engine.operate import compensate_transaction, handle_exception, pause_transaction, retry_transaction
 from dist_task.models import ExecutionLog, TaskRun
+from dist_task.saved_views.models import SavedView
 from exceptions_app.models import ExceptionRecord
 from flows.models import Connection, Flow, TaskDefinition
 from flows.register import register
@@ -75,6 +79,8 @@ def build(service: Service) -> Stage:
     nested = _nested(orders)
     paused = _paused()
     _outside()
+    _views()
+    _alerts()
     record = ExceptionRecord.objects.filter(transaction=failed, status="open").latest("id")
     shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, paused, orders, record)
     return Stage(*shown, delivery=_delivery(), batch=_batch())
@@ -169,6 +175,27 @@ def _outside() -> None:
         name="bank", kind="http", config={"base_url": "https://bank.example"}, description="A bank"
     )
     store("BANK_TOKEN", value="swordfish", actor="ana")
+
+
+def _views() -> None:
+    """One that somebody shares, and one of whoever looks."""
+    ana = User.objects.create_user("ana", password=None)
+    mine = User.objects.filter(is_superuser=True).first() or ana
+    views = {("transactions", "orders of today"): (ana, "flow_name=order_flow"),
+             ("transactions", HOSTILE[:50]): (mine, "status=failed"),
+             ("exceptions", "sold out"): (mine, "error_code=OUT_OF_STOCK&status=all")}  # fmt: skip
+    for (page, name), (owner, query) in views.items():
+        SavedView.objects.create(page=page, name=name, owner=owner, query=query, is_shared=owner == ana)
+
+
+def _alerts() -> None:
+    """As if they had been judged; nothing is delivered of them."""
+    since = timezone.now() - timedelta(minutes=17)
+    firing = {"kind": "exceptions", "state": "firing", "value": 5, "since": since}
+    AlertRule.objects.create(
+        name="orders need a person", severity="critical", threshold=3, calm_seconds=2_000_000, **firing
+    )
+    AlertRule.objects.create(name=HOSTILE, severity="warning", calm_seconds=2_000_000, **firing)
 
 
 def _delivery() -> Delivery:

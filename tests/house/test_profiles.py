@@ -17,7 +17,15 @@ STRONG = "k3Y-of_many.different+letters" * 2
 GOOD = {"DIST_TASK_PROFILE": "production", "SECRET_KEY": STRONG, "ALLOWED_HOSTS": "tasks.example"}
 
 
-@pytest.mark.parametrize("environment", [{}, {"DIST_TASK_PROFILE": "development", "SECRET_KEY": "short"}, GOOD])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"DIST_TASK_PROFILE": "development", "SECRET_KEY": "short"},
+        GOOD,
+        {**GOOD, "DIST_TASK_ENVIRONMENT": "x" * 30},
+    ],
+)
 def test_it_starts(environment: dict[str, str]) -> None:
     assert refusal(environment) == ""
 
@@ -26,6 +34,9 @@ def test_it_starts(environment: dict[str, str]) -> None:
     ("change", "named"),
     [
         ({"DIST_TASK_PROFILE": "prod"}, "DIST_TASK_PROFILE"),
+        ({"DIST_TASK_ENVIRONMENT": "x" * 31}, "DIST_TASK_ENVIRONMENT"),
+        ({"DIST_TASK_ENVIRONMENT": "staging\nproduction"}, "DIST_TASK_ENVIRONMENT"),
+        ({"DIST_TASK_ENVIRONMENT": "gnigats\u202e"}, "DIST_TASK_ENVIRONMENT"),
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"SECRET_KEY": STRONG[:49]}, "SECRET_KEY"),
         ({"SECRET_KEY": "abcd" * 20}, "SECRET_KEY"),

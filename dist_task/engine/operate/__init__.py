@@ -12,6 +12,7 @@ from .exceptions import (
     handle_exception,
     retry_exception,
     retry_repaired,
+    seen_of,
 )
 from .rerun import plan_rerun, rerun_transaction
 from .runs import complete_run, complete_wait, skip_run
@@ -48,6 +49,7 @@ __all__ = [
     "retry_exception",
     "retry_repaired",
     "retry_transaction",
+    "seen_of",
     "skip_run",
     "take_callback",
 ]

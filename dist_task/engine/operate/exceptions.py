@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -14,6 +15,7 @@ from dist_task.engine.remarks import checked_reason, checked_remark
 from dist_task.engine.store import verbs
 from dist_task.errors import IllegalMove, InvalidRequest
 from dist_task.models import LogEvent, TaskRun
+from dist_task.payload import dumps
 from dist_task.problems import shown
 from dist_task.states import CompensationStatus, ExceptionStatus, Op, Resolution, RunStatus, TransactionStatus
 from exceptions_app.models import ExceptionRecord
@@ -51,13 +53,17 @@ def retry_exception(
     input: dict[str, Any] | None = None,
     force: bool = False,
     remark: str = "",
+    seen: str | None = None,
 ) -> ExceptionRecord:
     """Schedules the task run at now + `delay_seconds` (default: the interval of its policy; 0 is now), or `at` a time.
 
     With `input` it is given that from now on, in place of what it had. The Idempotency-Key stays the same: a service
-    that did the work with the old input answers so.
+    that did the work with the old input answers so. With `seen` it is refused where the record stands otherwise than
+    somebody has looked at it (`seen_of`).
     """
     record, txn = locked_exception(exception_id, goes_on=True)
+    if seen is not None and seen != seen_of(record):
+        raise IllegalMove(_("exception %(id)s has changed since it was looked at") % {"id": record.pk})
     run = record.run
     policy = spec_of(txn, run=run).retry
     _check_retry(record, txn=txn, run=run, policy=policy, force=force)
@@ -68,6 +74,13 @@ def retry_exception(
     _retry(run, txn=txn, due_at=due_at, actor=actor, remark=remark, detail=detail)
     record.refresh_from_db()
     return record
+
+
+def seen_of(record: ExceptionRecord) -> str:
+    """How it stands, in a few letters: another text after each attempt, retry and change of the input."""
+    run = record.run
+    facts = (record.status, record.occurrences, record.retry_next_at, run.status, run.attempt, dumps(run.input))
+    return blake2b(repr(facts).encode(), digest_size=12).hexdigest()
 
 
 def _retry(
