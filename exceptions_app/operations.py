@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from dist_task.console.confirm import Operation, ReasonForm, RemarkForm
+from dist_task.console.confirm import Operation, ReasonForm
 from dist_task.console.display import short
 from dist_task.engine import operate as verbs
 from dist_task.states import Resolution
@@ -19,7 +19,7 @@ from exceptions_app.models import ExceptionRecord
 from flows.forms import SMALL_CODE, StrictJSONField
 
 
-class RetryForm(RemarkForm):
+class RetryForm(ReasonForm):
     delay_seconds = forms.FloatField(
         label=_("Delay in seconds"),
         required=False,
@@ -35,7 +35,7 @@ class RetryForm(RemarkForm):
     field_order = ("delay_seconds", "force", "remark")
 
 
-class HandleForm(RemarkForm):
+class HandleForm(ReasonForm):
     resolution = forms.ChoiceField(label=_("Resolution"), choices=Resolution.choices)
     field_order = ("resolution", "remark")
 
@@ -57,7 +57,7 @@ class SettleForm(ReasonForm):
     field_order = ("output", "force", "remark")
 
 
-class AssignForm(RemarkForm):
+class AssignForm(ReasonForm):
     assignee = forms.CharField(
         label=_("Assigned to"),
         required=False,
@@ -182,5 +182,4 @@ COMMENT = Operation(
     consequence=_("What you write stays with the exception, for whoever looks next. Nothing runs."),
     apply=_comment,
     describe=_error_of,
-    form=ReasonForm,
 )

@@ -19,7 +19,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.confirm import Operation, ReasonForm, operate
+from dist_task.console.confirm import Operation, operate
 from dist_task.console.display import ago, badge, moment, row_link
 from dist_task.console.keyset import KeysetAdmin, is_list
 from dist_task.console.kin import RERUN_AS, Kin
@@ -142,7 +142,6 @@ PAUSE = Operation(
     ),
     apply=_pause,
     describe=_state_of,
-    form=ReasonForm,
 )
 RESUME = Operation(
     action="resume",
@@ -150,7 +149,6 @@ RESUME = Operation(
     consequence=_("They go on at once, and so does what they have started. The flow's time limit counts anew."),
     apply=_resume,
     describe=_state_of,
-    form=ReasonForm,
 )
 
 

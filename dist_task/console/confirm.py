@@ -43,7 +43,8 @@ class ReasonForm(RemarkForm):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One verb over some rows. `apply` takes a row and the form's values, and answers with a sentence.
+    """One verb over some rows; its form asks for a reason, unless it says otherwise. `apply` takes a row and the form's
+    values, and answers with a sentence.
 
     `seen`: what of a row the page shows and the verb is about; it comes back among the values, so that nothing else is
     done than what somebody has looked at.
@@ -54,7 +55,7 @@ class Operation:
     consequence: Any
     apply: Callable[[HttpRequest, Model, dict[str, Any]], str]
     describe: Callable[[Model], str]
-    form: type[forms.Form] = RemarkForm
+    form: type[forms.Form] = ReasonForm
     dangerous: bool = False
     seen: Callable[[Model], str] | None = None
 

@@ -21,7 +21,8 @@ TRANSACTIONS = "admin:transactions_transaction_changelist"
 
 
 def confirmed(action: str, *ids: int, **values: Any) -> dict[str, Any]:
-    return {"action": action, "_selected_action": list(ids), "confirmed": "yes", **values}
+    about = {"action": action, "_selected_action": list(ids), "confirmed": "yes", "remark": "as agreed"}
+    return {**about, **values}
 
 
 def test_asking_changes_nothing_and_says_what_would_happen(root: Client, record: ExceptionRecord) -> None:

@@ -24,6 +24,8 @@ from tests.batches.conftest import make
 from tests.commands import rows
 from transactions.models import Transaction
 
+from .test_actions import confirmed
+
 MOST_QUERIES = 10
 HEAVIEST = 100_000
 
@@ -178,7 +180,7 @@ def test_the_inbox_opens_with_what_needs_a_person(root: Client, flow: Flow) -> N
     waiting, done = rows.fail_one("waiting_1", flow=flow), rows.fail_one("done_1", flow=flow)
     root.post(
         reverse("admin:exceptions_app_exceptionrecord_changelist"),
-        {"action": "handle", "_selected_action": done.pk, "confirmed": "yes", "resolution": "ignored"},
+        confirmed("handle", done.pk, resolution="ignored"),
     )
 
     text = root.get(reverse("admin:exceptions_app_exceptionrecord_changelist")).content.decode()

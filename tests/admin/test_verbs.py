@@ -57,8 +57,8 @@ def test_a_task_is_completed_by_hand(root: Client, record: ExceptionRecord) -> N
 
 def test_an_exception_is_assigned_commented_and_found_under_mine(root: Client, record: ExceptionRecord) -> None:
     me = User.objects.get(username="root").username
-    assert "there is no active user" in act(root, record, "assign", assignee="nobody_here")
-    assert f"assigned to {me}" in act(root, record, "assign", assignee=me)
+    assert "there is no active user" in act(root, record, "assign", assignee="nobody_here", remark="hers")
+    assert f"assigned to {me}" in act(root, record, "assign", assignee=me, remark="mine")
     assert "commented" in act(root, record, "comment", remark="the bank calls back at nine")
 
     page = root.get(reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,))).content.decode()
@@ -98,8 +98,21 @@ def test_only_the_approvals_that_were_shown_are_decided(root: Client, db: None) 
     (shown,) = [entry[3] for entry in root.post(where, chosen).context["rows"]]
     TaskRun.objects.create(transaction=txn, task_id="b", **waiting)
 
-    said = root.post(where, {**chosen, "confirmed": "yes", f"seen-{txn.pk}": shown, "remark": ""}).content.decode()
+    said = root.post(where, {**chosen, "confirmed": "yes", f"seen-{txn.pk}": shown, "remark": "go"}).content.decode()
 
     assert "decided: a" in said
     answered = TaskRun.objects.filter(transaction=txn, answer__isnull=False).values_list("task_id", flat=True)
     assert list(answered) == ["a"]
+
+
+@pytest.mark.parametrize("action", ["retry", "handle", "skip", "complete", "assign", "comment"])
+def test_every_verb_of_exceptions_asks_why(root: Client, record: ExceptionRecord, action: str) -> None:
+    given = {"resolution": "ignored"} if action == "handle" else {}
+    assert "This field is required" in act(root, record, action, remark="", **given)
+    assert not ExecutionLog.objects.filter(actor="root").exists()
+
+
+@pytest.mark.parametrize("action", ["retry", "cancel", "pause", "compensate", "rerun", "approve", "reject"])
+def test_every_verb_of_transactions_asks_why(root: Client, record: ExceptionRecord, action: str) -> None:
+    assert "This field is required" in act(root, record.transaction, action, page=TRANSACTIONS, remark=" ")
+    assert not ExecutionLog.objects.filter(actor="root").exists()
