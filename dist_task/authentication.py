@@ -11,7 +11,8 @@ from knox.auth import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-ANONYMOUS = "anonymous"
+from dist_task.engine.four_eyes.rule import ANONYMOUS
+
 _TOKEN = re.compile(rb"[0-9A-Za-z]{16,160}")
 
 

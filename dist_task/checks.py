@@ -17,7 +17,7 @@ from dist_task import deployed, failpoints
 from dist_task.conf import conf
 from dist_task.executors.base import connection_check_of, executors
 from dist_task.executors.python.catalogue import CATALOGUE
-from dist_task.profiles import is_open_to_all, is_weak_key
+from dist_task.profiles import four_eyes_problem, is_open_to_all, is_weak_key
 from dist_task.sealing import bad_keys
 
 
@@ -100,6 +100,20 @@ def check_task_modules(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         Error(f"{name!r} offers no tasks: {fault}.", hint=hint, id="dist_task.E007")
         for name, fault in CATALOGUE.faults.items()
     ]
+
+
+@register(Tags.security)
+def check_four_eyes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E008, W002: a rule that would not hold, or under which nobody has a name."""
+    if problem := four_eyes_problem(conf.FOUR_EYES, hours=conf.FOUR_EYES_HOURS):
+        hint = "Mend FOUR_EYES and FOUR_EYES_HOURS of the DIST_TASK setting (docs/deployment.md)."
+        return [Error(f"The four-eyes rule {problem}.", hint=hint, id="dist_task.E008")]
+    if conf.FOUR_EYES and conf.ANONYMOUS_API:
+        hint = "What needs a second person is refused without a token or a login; make users and tokens."
+        return [
+            Warning("The API answers without authentication, under the four-eyes rule.", hint=hint, id="dist_task.W002")
+        ]
+    return []
 
 
 def _connection_problems(connection: Any) -> list[str]:

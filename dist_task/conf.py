@@ -51,6 +51,8 @@ class Conf:
     ANONYMOUS_API: bool = False
     READY_OLDEST_DUE_SECONDS: float = 60.0
     TOKEN_DAYS: int = 90
+    FOUR_EYES: tuple[str, ...] = ()
+    FOUR_EYES_HOURS: float = 24.0
 
 
 class _CurrentConf:

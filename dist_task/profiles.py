@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from dist_task import deployed
 
@@ -11,6 +12,9 @@ LONGEST_NAME = 30
 SHORTEST_KEY = 50
 FEWEST_LETTERS = 5
 WEAK_KEY_PREFIXES = ("django-insecure-", "development-")
+FOUR_EYES_ACTS = ("compensate", "batch")
+"""What may need a second person (four_eyes/words.py)."""
+LEAST_HOURS, MOST_HOURS = 0.01, 720
 
 
 def is_weak_key(key: str) -> bool:
@@ -19,6 +23,25 @@ def is_weak_key(key: str) -> bool:
 
 def is_open_to_all(hosts: Sequence[str]) -> bool:
     return not hosts or "*" in hosts
+
+
+def four_eyes(given: str) -> tuple[str, ...]:
+    """What the variable names, with commas."""
+    return tuple(word for word in (part.strip() for part in given.split(",")) if word)
+
+
+def four_eyes_problem(acts: Sequence[str], *, hours: object) -> str:
+    """What is wrong with the four-eyes rule as it is set, as the rest of a sentence; "" where nothing is."""
+    for act in acts:
+        if act not in FOUR_EYES_ACTS:
+            meant = get_close_matches(act, FOUR_EYES_ACTS, n=1) if len(act) <= 64 else []
+            hint = f" (did you mean {meant[0]}?)" if meant else ""
+            return f"knows {' and '.join(FOUR_EYES_ACTS)}, not {act[:64]!r}{hint}"
+    try:
+        allowed = LEAST_HOURS <= float(str(hours)) <= MOST_HOURS
+    except ValueError:
+        allowed = False
+    return "" if allowed else f"needs a number of hours from {LEAST_HOURS} to {MOST_HOURS}, not {str(hours)[:64]!r}"
 
 
 def refusal(environment: Mapping[str, str]) -> str:
@@ -33,6 +56,12 @@ def refusal(environment: Mapping[str, str]) -> str:
         deployed.connections(environment.get(deployed.VARIABLE, ""))
     except ValueError as error:
         return f"{deployed.VARIABLE} {error}."
+    acts, hours = (
+        four_eyes(environment.get("DIST_TASK_FOUR_EYES", "")),
+        environment.get("DIST_TASK_FOUR_EYES_HOURS", 24),
+    )
+    if problem := four_eyes_problem(acts, hours=hours):
+        return f"the four-eyes rule (DIST_TASK_FOUR_EYES, DIST_TASK_FOUR_EYES_HOURS) {problem}."
     if profile != "production":
         return ""
     if is_weak_key(environment.get("SECRET_KEY", "")):

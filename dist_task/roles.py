@@ -29,6 +29,7 @@ VIEW = frozenset(
         "alerts.view_subscription",
         "alerts.view_delivery",
         "batches.view_batch",
+        "four_eyes.view_approvalrequest",
     }
 )
 START = frozenset({"transactions.add_transaction"})

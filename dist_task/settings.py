@@ -90,6 +90,7 @@ INSTALLED_APPS = [
     "dist_task.alerts",
     "dist_task.batches",
     "dist_task.saved_views",
+    "dist_task.four_eyes",
     "exceptions_app",
     "stats",
 ]
@@ -200,6 +201,8 @@ DIST_TASK = {
     "SECRETS_DIR": env.str("DIST_TASK_SECRETS_DIR", default=""),
     "SECRETS_KEYS": secrets_keys(),
     "STOP_GRACE_SECONDS": env.float("STOP_GRACE_SECONDS", default=30.0 if PRODUCTION else 5.0),
+    "FOUR_EYES": profiles.four_eyes(env.str("DIST_TASK_FOUR_EYES", default="")),
+    "FOUR_EYES_HOURS": env.float("DIST_TASK_FOUR_EYES_HOURS", default=24.0),
     "LEASE_SECONDS": env.float("LEASE_SECONDS", default=15.0),
     "DRAIN_SECONDS": env.float("DRAIN_SECONDS", default=600.0),
 }
@@ -289,6 +292,8 @@ SPECTACULAR_SETTINGS = {
         "ItemStatus": "dist_task.batches.words.ItemStatus",
         "BatchTarget": "dist_task.batches.words.Target",
         "BatchEvent": "dist_task.batches.words.BatchEvent",
+        "ApprovalRequestStatus": "dist_task.four_eyes.words.RequestStatus",
+        "FourEyesAct": "dist_task.four_eyes.words.Act",
     },
 }
 

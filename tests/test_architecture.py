@@ -28,11 +28,11 @@ BASE = {
 }
 PURE = {
     "dist_task": r"(engine/(plan|moves|fan|outcome|compensate|simulate)|executors/.*"
-    r"|alerts/(words|schedule|texts|formats|addresses)|batches/(words|export))",
+    r"|alerts/(words|schedule|texts|formats|addresses)|batches/(words|export)|four_eyes/words)",
     "flows": r"(definition|graph|retry|fields|registry|reader|source|tasks|task_calls|task_spec|templates|filling"
     r"|expressions|evaluation|params_schema|hints|advice)",
 }
-MODELS = r"(((alerts|batches|saved_views)/)?models|registry_rows|register|connection_rows|secret_rows)"
+MODELS = r"(((alerts|batches|four_eyes|saved_views)/)?models|registry_rows|register|connection_rows|secret_rows)"
 ENGINE = r"(engine/.*|invariants.*)"
 
 

@@ -110,6 +110,7 @@ class BatchLog(models.Model):
     event = models.CharField(_("event"), max_length=20, choices=BatchEvent)
     actor = models.CharField(_("actor"), max_length=150)
     message = models.TextField(_("message"), blank=True, default="", db_default="")
+    detail = models.JSONField(_("detail"), null=True, help_text=_("Of a request: its number, and both people."))
     at = models.DateTimeField(_("at"), db_default=Now())
 
     class Meta:

@@ -12,6 +12,9 @@ class Target(TextChoices):
 
 
 class BatchStatus(TextChoices):
+    """`awaiting`: somebody has asked for it, and a second person has to approve it (the four-eyes rule)."""
+
+    AWAITING = "awaiting", _("awaits a second person")
     RUNNING = "running", _("running")
     PAUSED = "paused", _("paused")
     CANCELLED = "cancelled", _("cancelled")
@@ -28,13 +31,21 @@ class ItemStatus(TextChoices):
 
 
 class BatchEvent(TextChoices):
+    """The middle ones are of batches that a second person has to approve."""
+
     CREATED = "created", _("created")
+    REQUESTED = "requested", _("asked for")
+    APPROVED = "approved", _("approved")
+    REJECTED = "rejected", _("rejected")
+    WITHDRAWN = "withdrawn", _("withdrawn")
+    EXPIRED = "expired", _("expired")
     PAUSED = "paused", _("paused")
     RESUMED = "resumed", _("resumed")
     CANCELLED = "cancelled", _("cancelled")
 
 
 BATCH_MOVES: dict[str, frozenset[str]] = {
+    "awaiting": frozenset({"running", "cancelled"}),
     "running": frozenset({"paused", "cancelled", "done"}),
     "paused": frozenset({"running", "cancelled"}),
     "cancelled": frozenset(),

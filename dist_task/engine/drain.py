@@ -29,6 +29,7 @@ from .batches.loop import BatchLoop
 from .clerk import Clerk
 from .committer import Committer, Reply, Unstorable
 from .desk import Attempt
+from .four_eyes.verbs import expire_overdue
 from .hand import Hand
 from .lease import LeaseKeeper
 from .loaded import LoadedFlow, Shelf, load
@@ -341,6 +342,7 @@ class Drain:
             tidy = partial(_tidy, worker_id=self.worker_id, may_rescue=in_contact)
             try:
                 rescued = await self._clerk.request(tidy, is_atomic=True)
+                self._items.request(expire_overdue).add_done_callback(_log_failure)
                 self._tell_parents(await self._clerk.request(partial(children.owing, limit=MOST_TOLD)) or [])
             except Unstorable as error:
                 logger.error("Housekeeping failed: %s", error)
@@ -418,6 +420,11 @@ def _tell(hand: Hand, write: Write, written: Written | None, error: BaseExceptio
 def _look_at(future: asyncio.Future[Any]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
         logger.error("A transaction could not be told how another one ended: %r", error)
+
+
+def _log_failure(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        logger.error("Requests for approval could not be looked after: %r", error)
 
 
 def _tell_of(reply: Reply, future: asyncio.Future[Any]) -> None:

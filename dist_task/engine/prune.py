@@ -14,6 +14,8 @@ from dist_task.alerts.models import Delivery, DeliveryLog
 from dist_task.batches.models import Batch, BatchItem, BatchLog
 from dist_task.batches.words import FINAL_BATCH
 from dist_task.errors import InvalidRequest
+from dist_task.four_eyes.models import ApprovalRequest
+from dist_task.four_eyes.words import RequestStatus
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import FINAL_TRANSACTION, CompensationStatus, ExceptionStatus
 from exceptions_app.models import ExceptionRecord
@@ -25,7 +27,8 @@ BATCH = 1_000
 def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: bool = False) -> int:
     """Removes finished transactions completed before `before`, oldest first, at most `limit`; returns how many.
 
-    One with an exception that nobody has handled yet stays, and one that is being undone. What another transaction has
+    One with an exception that nobody has handled yet stays, one that is being undone, and one of which that is asked
+    for. What another transaction has
     started stays as long as that one: without it that one would start it again, or take it for undone. And that one
     stays until what it has started has ended. What was run again stays as long as the one that stands on it.
     """
@@ -45,12 +48,14 @@ def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: b
 def _old(*, before: datetime, statuses: Collection[str]) -> QuerySet[Transaction]:
     unhandled = ExceptionRecord.objects.exclude(status=ExceptionStatus.HANDLED).values("transaction_id")
     at_it = Q(completed_at=None) | Q(compensation=CompensationStatus.RUNNING) | Q(owes_parent=True)
+    asked_for = ApprovalRequest.objects.filter(status=RequestStatus.AWAITING, transaction=OuterRef("pk"))
     children_at_it = Transaction.objects.filter(at_it, parent_id=OuterRef("pk"))
     return (
         Transaction.objects.filter(status__in=statuses, completed_at__lt=before, owner=None)
         .exclude(pk__in=unhandled)
         .exclude(compensation=CompensationStatus.RUNNING)
         .exclude(Exists(children_at_it))
+        .exclude(Exists(asked_for))
         .order_by("pk")
     )
 
@@ -78,7 +83,7 @@ def _prune_batch(*, before: datetime, statuses: Collection[str], size: int) -> i
     """What refers to them first, by hand: the cascade would read every row of them into memory."""
     old = _prunable(before=before, statuses=statuses).select_for_update(skip_locked=True)
     ids = list(old.values_list("pk", flat=True)[:size])
-    for model in (ExceptionRecord, ExecutionLog, TaskRun):
+    for model in (ApprovalRequest, ExceptionRecord, ExecutionLog, TaskRun):
         rows = model.objects.filter(transaction_id__in=ids)
         rows._raw_delete(rows.db)
     rows = Transaction.objects.filter(pk__in=ids)
@@ -128,6 +133,7 @@ def prune_batches(*, before: datetime, limit: int, dry_run: bool = False) -> int
 def _prune_batch_of_items(batch_id: int) -> None:
     """What has ended never begins again."""
     for rows in (
+        ApprovalRequest.objects.filter(batch_id=batch_id),
         BatchItem.objects.filter(batch_id=batch_id),
         BatchLog.objects.filter(batch_id=batch_id),
         Batch.objects.filter(pk=batch_id),

@@ -15,6 +15,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from dist_task.engine.four_eyes.rule import COMMAND
+
 WRONG_ARGUMENTS = 2
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -86,6 +88,6 @@ def read_lines(source: str) -> list[str]:
 def actor() -> str:
     """Who is written into the log for what a command does."""
     try:
-        return f"command:{getpass.getuser()}"
+        return f"{COMMAND}{getpass.getuser()}"
     except (KeyError, OSError):  # a user id without a name, as in many containers
-        return f"command:{os.getuid()}"
+        return f"{COMMAND}{os.getuid()}"

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from dist_task.batches.words import Target
 from dist_task.engine import operate
 from dist_task.errors import InvalidRequest
+from dist_task.four_eyes.words import Act
 from dist_task.states import Resolution
 
 RETRY, HANDLE = "exceptions_app.retry_exceptionrecord", "exceptions_app.handle_exceptionrecord"
@@ -22,11 +23,15 @@ CHANGE, COMPENSATE = "transactions.change_transaction", "transactions.compensate
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`parameters`: by their names on the wire, the keywords of the function. `permission`: that of the single verb."""
+    """`parameters`: by their names on the wire, the keywords of the function. `permission`: that of the single verb.
+
+    `act`: what the four-eyes rule calls it, where it does. A second person is asked once, for the whole batch.
+    """
 
     function: Callable[..., object]
     permission: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+    act: str = ""
 
     def apply(self, key: int | str, *, parameters: Mapping[str, Any], actor: str, remark: str) -> None:
         given = {self.parameters[name]: value for name, value in parameters.items() if name in self.parameters}
@@ -42,7 +47,7 @@ VERBS: Mapping[tuple[str, str], Verb] = {
     ("transactions", "pause"): Verb(operate.pause_transaction, PAUSE),
     ("transactions", "resume"): Verb(operate.resume_transaction, PAUSE),
     ("transactions", "cancel"): Verb(operate.cancel_transaction, CHANGE),
-    ("transactions", "compensate"): Verb(operate.compensate_transaction, COMPENSATE),
+    ("transactions", "compensate"): Verb(operate.undo_transaction, COMPENSATE, act=Act.COMPENSATE),
     ("transactions", "rerun"): Verb(operate.rerun_transaction, RERUN, {"tasks": "tasks", "force": "force"}),
 }
 

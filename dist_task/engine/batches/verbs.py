@@ -12,11 +12,13 @@ from django.utils.translation import gettext as _
 
 from dist_task.batches.models import DEFAULT_RATE, Batch
 from dist_task.batches.words import BatchEvent, BatchStatus
+from dist_task.engine.four_eyes import rule
 from dist_task.engine.remarks import checked_reason, checked_remark
 from dist_task.engine.store import batches
 from dist_task.errors import IllegalMove, InvalidRequest, NotFound
+from dist_task.four_eyes.words import Act
 
-from .table import check_parameters, find
+from .table import Verb, check_parameters, find
 
 MOST_ITEMS = 100_000
 LEAST_RATE, MOST_RATE = 0.01, 1_000.0
@@ -36,9 +38,11 @@ def create(
 ) -> Batch:
     """A batch over `rows` as they are now, which begins within a second or so where a worker lives.
 
-    `rows` are of the target's model; `selection` says how they were chosen, for people to read.
+    `rows` are of the target's model; `selection` says how they were chosen, for people to read. Where the four-eyes
+    rule is on it awaits a second person, and nothing of it is done before.
     """
-    check_parameters(find(target, verb), parameters)
+    found = find(target, verb)
+    check_parameters(found, parameters)
     _check_rate(rate)
     batch = Batch.objects.create(
         target=target,
@@ -49,11 +53,26 @@ def create(
         language=get_language() or "en",
         rate=rate,
         created_by=actor,
+        status=BatchStatus.AWAITING if is_only_asked_for(found) else BatchStatus.RUNNING,
     )
     _check_count(batches.freeze(batch, rows=rows, most=MOST_ITEMS + 1))
-    batches.write_log(batch.pk, event=BatchEvent.CREATED, actor=actor, message=remark)
+    if batch.status == BatchStatus.AWAITING:
+        _ask_for(batch, actor=actor, remark=remark)
+    else:
+        batches.write_log(batch.pk, event=BatchEvent.CREATED, actor=actor, message=remark)
     batch.refresh_from_db()
     return batch
+
+
+def is_only_asked_for(verb: Verb) -> bool:
+    """Many at once are no way around a rule about one."""
+    return rule.is_needed(Act.BATCH, verb.act)
+
+
+def _ask_for(batch: Batch, *, actor: str, remark: str) -> None:
+    request = rule.make_request(act=Act.BATCH, actor=actor, remark=remark, batch=batch)
+    detail = {"request": request.pk, "act": request.act, "expires_at": request.expires_at.isoformat()}
+    batches.write_log(batch.pk, event=BatchEvent.REQUESTED, actor=actor, message=remark, detail=detail)
 
 
 def pause(batch_id: int, *, actor: str, remark: str = "") -> Batch:

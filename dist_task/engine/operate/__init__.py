@@ -17,6 +17,7 @@ from .exceptions import (
 from .rerun import plan_rerun, rerun_transaction
 from .runs import complete_run, complete_wait, skip_run
 from .transactions import (
+    awaiting_request,
     cancel_transaction,
     compensate_transaction,
     pause_descendants,
@@ -24,6 +25,7 @@ from .transactions import (
     resume_transaction,
     retry_again,
     retry_transaction,
+    undo_transaction,
 )
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "LONGEST_DELAY_SECONDS",
     "SUCCESS",
     "assign_exception",
+    "awaiting_request",
     "cancel_transaction",
     "comment_exception",
     "compensate_transaction",
@@ -52,4 +55,5 @@ __all__ = [
     "seen_of",
     "skip_run",
     "take_callback",
+    "undo_transaction",
 ]

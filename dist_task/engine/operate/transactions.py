@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from dist_task.engine.four_eyes import rule
 from dist_task.engine.remarks import checked_reason
-from dist_task.engine.store import batch, counts, verbs
+from dist_task.engine.store import batch, counts, requests, verbs
 from dist_task.errors import IllegalMove
+from dist_task.four_eyes.models import ApprovalRequest
+from dist_task.four_eyes.words import Act, RequestStatus
 from dist_task.models import LogEvent, TaskRun
 from dist_task.states import COMPENSATION_MOVES, CompensationStatus, Op, RunStatus, TransactionStatus, sources
 from transactions.models import Transaction
@@ -128,21 +134,76 @@ def _why_not_paused(txn: Transaction) -> str:
 
 @transaction.atomic
 def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
-    """What an ended transaction has done is undone, its status stays. A failed compensation goes on where it failed."""
+    """What an ended transaction has done is undone, its status stays. A failed compensation goes on where it failed.
+
+    Where the four-eyes rule is on it is only asked for: `awaiting_request` finds what a second person is to approve.
+    """
+    if not rule.is_needed(Act.COMPENSATE):
+        return undo_transaction(instance_id, actor=actor, remark=remark)
     txn = locked(instance_id)
-    if not txn.is_final or txn.compensation not in sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING):
-        message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
-        words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
-        raise IllegalMove(message % {"id": instance_id, **words})
-    _refuse_base(txn)
+    check_compensable(txn)
+    _write_off_outdated(txn)
+    if (other := awaiting_request(txn)) is not None:
+        message = _("compensation of %(id)s was asked for by %(actor)s already, and awaits a second person")
+        raise IllegalMove(message % {"id": instance_id, "actor": other.asked_by})
+    request = rule.make_request(
+        act=Act.COMPENSATE, actor=actor, remark=remark, transaction=txn, arguments=standing(txn)
+    )
+    detail = {"request": request.pk, "act": request.act, "expires_at": request.expires_at.isoformat()}
+    log(txn, event=LogEvent.REQUESTED, actor=actor, remark=remark, detail=detail)
+    return txn
+
+
+@transaction.atomic
+def undo_transaction(
+    instance_id: str, *, actor: str, remark: str = "", approval: Mapping[str, object] | None = None
+) -> Transaction:
+    """The same for who needs nobody's approval: a parent, an item of a batch, what two people have agreed on.
+
+    `approval`: what the log says of those two.
+    """
+    txn = locked(instance_id)
+    check_compensable(txn)
     undoing = TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED)
     failed = list(undoing.defer("input", "output"))
     now = database_now()
     schedule(txn, runs=failed, due_at=now)
     detail = {"before": txn.compensation, "op": Op.COMPENSATE, "tasks": sorted({run.task_id for run in failed})}
-    log(txn, event=LogEvent.RETRIED if failed else LogEvent.COMPENSATING, actor=actor, remark=remark, detail=detail)
+    event = LogEvent.RETRIED if failed else LogEvent.COMPENSATING
+    log(txn, event=event, actor=actor, remark=remark, detail={**detail, **(approval or {})})
     undo(txn, due_at=now)
     return committed(txn)
+
+
+def check_compensable(txn: Transaction) -> None:
+    if not txn.is_final or txn.compensation not in sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING):
+        message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be compensated now")
+        words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
+        raise IllegalMove(message % {"id": txn.instance_id, **words})
+    _refuse_base(txn)
+
+
+def standing(txn: Transaction) -> dict[str, Any]:
+    """How it stands, as far as asking to undo it depends on that. One that has gone on since has another end."""
+    ended = txn.completed_at.isoformat() if txn.completed_at else None
+    return {"status": txn.status, "compensation": txn.compensation, "completed_at": ended}
+
+
+def awaiting_request(txn: Transaction) -> ApprovalRequest | None:
+    """That its compensation be approved, as long as that is possible."""
+    request = ApprovalRequest.objects.awaiting().filter(transaction=txn).first()
+    return request if request is not None and request.arguments == standing(txn) else None
+
+
+def _write_off_outdated(txn: Transaction) -> None:
+    """Nobody can approve any more what is over its time, or what the transaction has gone on from."""
+    request = ApprovalRequest.objects.filter(transaction=txn, status=RequestStatus.AWAITING).first()
+    if request is None or awaiting_request(txn) is not None:
+        return
+    remark = _("it was asked for again, and could no longer be approved")
+    requests.decide(request.pk, to=RequestStatus.EXPIRED, actor=rule.SYSTEM, remark=remark)
+    detail = {"request": request.pk, "asked_by": request.asked_by}
+    log(txn, event=LogEvent.EXPIRED, actor=rule.SYSTEM, remark=remark, detail=detail)
 
 
 def _refuse_base(txn: Transaction) -> None:

@@ -7,15 +7,18 @@ batch's count of it are one commit: whoever dies in between has done nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from dist_task.batches.models import Batch, BatchItem, BatchLog
 from dist_task.batches.words import BATCH_MOVES, FINAL_BATCH, BatchStatus, ItemStatus, Target
+from dist_task.errors import NotFound
 from dist_task.states import sources
 
 NAME_OF = {Target.EXCEPTIONS: "transaction__instance_id", Target.TRANSACTIONS: "instance_id"}
@@ -120,11 +123,32 @@ def finish(turn: Turn) -> None:
     Batch.objects.filter(pk=turn.id).update(status=BatchStatus.DONE, finished_at=Now())
 
 
+def lock(batch_id: int) -> Batch:
+    """NotFound where it was removed meanwhile."""
+    try:
+        return Batch.objects.select_for_update(no_key=True).get(pk=batch_id)
+    except Batch.DoesNotExist:
+        raise NotFound(_("batch %(id)s does not exist") % {"id": batch_id}) from None
+
+
 def move(batch_id: int, *, to: str) -> bool:
-    """False when it is not in a status from which that may be reached."""
-    rows = Batch.objects.filter(pk=batch_id, status__in=sources(BATCH_MOVES, to=to))
+    """False when it is not in a status from which that may be reached. One that awaits a second person never is: only
+    `decide` moves it."""
+    may = [status for status in sources(BATCH_MOVES, to=to) if status != BatchStatus.AWAITING]
+    return _move(batch_id, of=may, to=to)
+
+
+def decide(batch_id: int, *, to: str) -> bool:
+    """Of one that awaits a second person: it begins, or never will. False when it does not await anybody."""
+    return _move(batch_id, of=[BatchStatus.AWAITING], to=to)
+
+
+def _move(batch_id: int, *, of: Sequence[str], to: str) -> bool:
+    rows = Batch.objects.filter(pk=batch_id, status__in=of)
     return bool(rows.update(status=to, next_at=Now(), finished_at=Now() if to in FINAL_BATCH else None))
 
 
-def write_log(batch_id: int, *, event: str, actor: str, message: str) -> None:
-    BatchLog.objects.create(batch_id=batch_id, event=event, actor=actor, message=message)
+def write_log(
+    batch_id: int, *, event: str, actor: str, message: str, detail: Mapping[str, object] | None = None
+) -> None:
+    BatchLog.objects.create(batch_id=batch_id, event=event, actor=actor, message=message, detail=detail)
