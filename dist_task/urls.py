@@ -9,6 +9,7 @@ from dist_task.alerts.api import AlertRuleViewSet, ChannelViewSet, DeliveryViewS
 from dist_task.api import Router
 from dist_task.batches.api import BatchViewSet
 from dist_task.console import site
+from dist_task.four_eyes.api import ApprovalRequestViewSet
 from dist_task.health import HealthView, LiveView, ReadyView
 from dist_task.schema import DocsView, SchemaView
 from exceptions_app.api import ExceptionViewSet
@@ -25,6 +26,7 @@ router.register("alert-rules", AlertRuleViewSet, basename="alert-rule")
 router.register("channels", ChannelViewSet, basename="channel")
 router.register("deliveries", DeliveryViewSet, basename="delivery")
 router.register("batches", BatchViewSet, basename="batch")
+router.register("approval-requests", ApprovalRequestViewSet, basename="approval-request")
 router.register("stats", StatsViewSet, basename="stats")
 
 urlpatterns = [

@@ -23,6 +23,7 @@ from dist_task.engine.rerun import Rerun
 from dist_task.engine.start import Started, StartRequest, check_instance_id, start, start_many
 from dist_task.envelope import Failure, describe
 from dist_task.errors import DistTaskError, InvalidRequest, NotFound
+from dist_task.four_eyes.serializers import RequestEntry
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import shown
 from dist_task.roles import roles_of
@@ -34,7 +35,7 @@ from . import reading, serializers
 from .filters import TransactionFilter
 from .models import Transaction
 from .plain import plain_start
-from .undoing import Undoing, undoing_of
+from .undoing import undo_entry, undoing_of
 
 BRIEF_FLOW = ("flow__definition", "flow__task_definitions", "flow__description")
 WAIT = OpenApiParameter(
@@ -244,12 +245,12 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     def compensation(self, request: Request, instance_id: str) -> Response:
         txn = find_transaction(instance_id)
         tasks = [undo_entry(each) for each in undoing_of(txn)]
-        brief = {"instance_id": txn.instance_id, "status": txn.status, "compensation": txn.compensation}
-        return Response({**brief, "tasks": tasks})
+        return Response({**shown_compensation(txn), "tasks": tasks})
 
     @extend_schema(
         summary="Undo what an ended transaction has done",
-        description="A failed compensation goes on where it failed. The status of the transaction stays.",
+        description="A failed compensation goes on where it failed. The status of the transaction stays. Where the "
+        "four-eyes rule is on it is only asked for: then the answer has a `request`, which a second person decides.",
         request=Remark,
         responses=serializers.CompensatedTransaction,
     )
@@ -257,7 +258,7 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
     def compensate(self, request: Request, instance_id: str) -> Response:
         wanted = self.valid(Remark)
         txn = operate.compensate_transaction(checked_id(instance_id), actor=actor(request), **wanted)
-        return Response({"instance_id": txn.instance_id, "status": txn.status, "compensation": txn.compensation})
+        return Response(shown_compensation(txn))
 
     @extend_schema(
         summary="Show what running a transaction again would do",
@@ -326,19 +327,11 @@ def requested(wanted: dict[str, Any]) -> StartRequest:
     return StartRequest(instance_id=wanted["instance_id"], flow_id=wanted["flow_id"], params=wanted.get("params", {}))
 
 
-def undo_entry(undoing: Undoing) -> dict[str, Any]:
-    step, run = undoing
-    return {
-        "task_id": step.task_id,
-        "name": step.name,
-        "step": step.step,
-        "undo": step.is_undone,
-        "items": step.items,
-        "maybe_executed": step.maybe_executed,
-        "status": run.status if run else None,
-        "attempt": run.attempt if run else 0,
-        "error_message": run.error_message if run else "",
-    }
+def shown_compensation(txn: Transaction) -> dict[str, Any]:
+    """With what awaits a second person, where something does."""
+    shown = {"instance_id": txn.instance_id, "status": txn.status, "compensation": txn.compensation}
+    request = operate.awaiting_request(txn)
+    return {**shown, "request": RequestEntry(request).data} if request else shown
 
 
 def shown_plan(plan: Rerun, *, instance_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from dist_task.four_eyes.serializers import RequestEntry
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import CompensationStatus, Op, RunStatus, TransactionStatus
 from dist_task.wire import (
@@ -150,6 +151,9 @@ class RerunPlan(serializers.Serializer):
 
 class CompensatedTransaction(MovedTransaction):
     compensation = serializers.ChoiceField(choices=CompensationStatus.choices)
+    request = RequestEntry(
+        required=False, help_text="There where it was only asked for, and awaits a second person (the four-eyes rule)."
+    )
 
 
 class UndoEntry(serializers.Serializer):
@@ -172,6 +176,7 @@ class Compensation(serializers.Serializer):
     instance_id = serializers.CharField()
     status = serializers.ChoiceField(choices=TransactionStatus.choices)
     compensation = serializers.ChoiceField(choices=CompensationStatus.choices)
+    request = RequestEntry(required=False, help_text="There while one awaits a second person (the four-eyes rule).")
     tasks = UndoEntry(many=True)
 
 

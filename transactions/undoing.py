@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dist_task.engine.compensate import Done, UndoStep, steps
 from dist_task.models import TaskRun
@@ -27,3 +27,19 @@ def undoing_of(txn: Transaction) -> list[Undoing]:
     by_task = {run.task_id: run for run in back}
     done = [Done(*row) for row in forth]
     return [Undoing(step, by_task.get(step.task_id)) for step in steps(load(txn.flow), done=done)]
+
+
+def undo_entry(undoing: Undoing) -> dict[str, Any]:
+    """On the wire."""
+    step, run = undoing
+    return {
+        "task_id": step.task_id,
+        "name": step.name,
+        "step": step.step,
+        "undo": step.is_undone,
+        "items": step.items,
+        "maybe_executed": step.maybe_executed,
+        "status": run.status if run else None,
+        "attempt": run.attempt if run else 0,
+        "error_message": run.error_message if run else "",
+    }

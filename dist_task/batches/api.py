@@ -68,7 +68,8 @@ class BatchViewSet(ListModelMixin, ApiViewSet):
 
     @extend_schema(
         summary="Do something with many rows, or say what would be done",
-        description="Needs the permission of the single verb besides. The set of rows is frozen at once.",
+        description="Needs the permission of the single verb besides. The set of rows is frozen at once. Where the "
+        "four-eyes rule is on the batch is `awaiting`, and its `request` is for a second person to decide.",
         request=NewBatch,
         responses=MadeBatch,
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from dist_task.engine.batches.verbs import LEAST_RATE, MOST_RATE
 from dist_task.engine.remarks import LONGEST_REMARK
+from dist_task.four_eyes.models import ApprovalRequest
+from dist_task.four_eyes.serializers import RequestEntry
 from dist_task.states import Resolution
 from dist_task.wire import Flag, JSONObject, RowSerializer, Seconds, StrictSerializer, Text
 from exceptions_app.serializers import LONGEST_DELAY
@@ -85,15 +88,21 @@ class BatchBrief(RowSerializer):
 class BatchLogEntry(RowSerializer):
     class Meta:
         model = BatchLog
-        fields = ("event", "actor", "message", "at")
+        fields = ("event", "actor", "message", "detail", "at")
 
 
 class BatchDetail(BatchBrief):
+    request = serializers.SerializerMethodField(help_text="Of one that awaits, or has met, a second person.")
     log = serializers.SerializerMethodField()
 
     class Meta:
         model = Batch
-        fields = (*BatchBrief.Meta.fields, "log")
+        fields = (*BatchBrief.Meta.fields, "request", "log")
+
+    @extend_schema_field(RequestEntry(allow_null=True))
+    def get_request(self, batch: Batch) -> dict[str, Any] | None:
+        found = ApprovalRequest.objects.filter(batch=batch).first()
+        return dict(RequestEntry(found).data) if found else None
 
     def get_log(self, batch: Batch) -> list[dict[str, Any]]:
         newest = batch.log.order_by("-id")[:MOST_LOG]
