@@ -33,6 +33,7 @@ ITEM_OF_RUN = """dist_task_taskrun i WHERE i.transaction_id = r.transaction_id A
 CHILD_OF_RUN = """transactions_transaction c JOIN dist_task_taskrun r ON r.transaction_id = c.parent_id
     AND r.task_id = c.parent_task_id AND r.item = c.parent_item"""
 WILL_TELL = "(c.completed_at IS NULL OR c.compensation = 'running' OR c.owes_parent)"
+PERSON = "regexp_replace({0}, '^command:', '')"
 OF_TASK = "d.flow_id = t.flow_id AND d.task_id = r.task_id AND d.op = r.op"
 
 
@@ -570,6 +571,37 @@ RULES = (
         sql="""SELECT 'batch ' || (detail ->> 'batch') || ', transaction ' || transaction_id AS example
             FROM dist_task_executionlog WHERE detail ? 'batch'
             GROUP BY detail ->> 'batch', transaction_id, task_id, op, item, event HAVING count(*) > 1""",
+    ),
+    Rule(
+        27,
+        name="two_people",
+        sentence="Who approved is another person than who asked.",
+        sql=f"""SELECT 'request ' || id || ' of ' || asked_by AS example FROM four_eyes_approvalrequest
+            WHERE status = 'approved' AND {PERSON.format("decided_by")} = {PERSON.format("asked_by")}""",
+    ),
+    Rule(
+        27,
+        name="nothing_unapproved",
+        sentence="What awaits a second person, or was not approved, was not done.",
+        sql="""SELECT 'request ' || (l.detail ->> 'request') || ', transaction ' || l.transaction_id AS example
+            FROM dist_task_executionlog l
+            LEFT JOIN four_eyes_approvalrequest q ON q.id = (l.detail ->> 'request')::bigint
+            WHERE l.event IN ('compensating', 'retried') AND l.detail ? 'request'
+              AND (q.status IS DISTINCT FROM 'approved' OR q.transaction_id IS DISTINCT FROM l.transaction_id)
+            UNION ALL SELECT 'batch ' || b.id FROM batches_batch b JOIN four_eyes_approvalrequest q ON q.batch_id = b.id
+            WHERE q.status <> 'approved' AND (b.status IN ('running', 'paused', 'done') OR b.started_at IS NOT NULL)
+            UNION ALL SELECT 'batch ' || b.id FROM batches_batch b
+            LEFT JOIN four_eyes_approvalrequest q ON q.batch_id = b.id
+            WHERE (b.status = 'awaiting') <> (COALESCE(q.status, '') = 'awaiting')""",
+    ),
+    Rule(
+        27,
+        name="approved_is_done",
+        sentence="An approved compensation was carried out, once.",
+        sql="""SELECT 'request ' || q.id AS example FROM four_eyes_approvalrequest q
+            WHERE q.status = 'approved' AND q.act = 'compensate' AND 1 <> (
+                SELECT count(*) FROM dist_task_executionlog l WHERE l.transaction_id = q.transaction_id
+                AND l.event IN ('compensating', 'retried') AND l.detail -> 'request' = to_jsonb(q.id))""",
     ),
 )
 

@@ -4,15 +4,46 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('dist_task', '0011_rerun'),
+        ("dist_task", "0011_rerun"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='executionlog',
-            name='event',
-            field=models.CharField(choices=[('succeeded', 'attempt succeeded'), ('failed', 'attempt failed'), ('unknown', 'attempt without a definite answer'), ('worker_lost', 'worker lost in mid attempt'), ('waiting', 'began to wait'), ('answered', 'answered from outside'), ('fenced', 'late result refused'), ('skipped', 'task skipped'), ('retried', 'retry asked for'), ('handled', 'exception handled'), ('completed', 'completed by hand'), ('assigned', 'exception assigned'), ('commented', 'comment'), ('paused', 'paused'), ('resumed', 'resumed'), ('cancelled', 'cancel asked for'), ('rerun', 'run again'), ('carried_over', 'outcome carried over'), ('requested', 'compensation asked for'), ('approved', 'approved by a second person'), ('rejected', 'rejected by a second person'), ('withdrawn', 'request withdrawn'), ('expired', 'request expired'), ('compensating', 'undoing began'), ('compensated', 'undoing ended'), ('rescued', 'taken from a dead worker'), ('parked', 'put aside after an error of the engine')], max_length=20, verbose_name='event'),
+            model_name="executionlog",
+            name="event",
+            field=models.CharField(
+                choices=[
+                    ("succeeded", "attempt succeeded"),
+                    ("failed", "attempt failed"),
+                    ("unknown", "attempt without a definite answer"),
+                    ("worker_lost", "worker lost in mid attempt"),
+                    ("waiting", "began to wait"),
+                    ("answered", "answered from outside"),
+                    ("fenced", "late result refused"),
+                    ("skipped", "task skipped"),
+                    ("retried", "retry asked for"),
+                    ("handled", "exception handled"),
+                    ("completed", "completed by hand"),
+                    ("assigned", "exception assigned"),
+                    ("commented", "comment"),
+                    ("paused", "paused"),
+                    ("resumed", "resumed"),
+                    ("cancelled", "cancel asked for"),
+                    ("rerun", "run again"),
+                    ("carried_over", "outcome carried over"),
+                    ("requested", "compensation asked for"),
+                    ("approved", "approved by a second person"),
+                    ("rejected", "rejected by a second person"),
+                    ("withdrawn", "request withdrawn"),
+                    ("expired", "request expired"),
+                    ("compensating", "undoing began"),
+                    ("compensated", "undoing ended"),
+                    ("rescued", "taken from a dead worker"),
+                    ("parked", "put aside after an error of the engine"),
+                ],
+                max_length=20,
+                verbose_name="event",
+            ),
         ),
     ]

@@ -111,6 +111,9 @@ ACTIONS = {
     "batches": ("GET", "/api/v1/batches"),
     "make a batch": ("POST", "/api/v1/batches"),
     "pause a batch": ("POST", "/api/v1/batches/1/pause"),
+    "requests": ("GET", "/api/v1/approval-requests"),
+    "approve a request": ("POST", "/api/v1/approval-requests/1/approve"),
+    "reject a request": ("POST", "/api/v1/approval-requests/1/reject"),
     "validate": ("POST", "/api/v1/flows/validate"),
     "simulate": ("POST", "/api/v1/flows/simulate"),
     "write": ("POST", "/api/v1/flows"),
@@ -120,7 +123,8 @@ ACTIONS = {
     "delete": ("DELETE", "/api/v1/flows/x"),
 }
 VIEW = {"view", "figures", "schema", "validate", "simulate", "alert rules", "deliveries", "channels", "batches"} | {
-    "preview a rerun"
+    "preview a rerun",
+    "requests",
 }
 START = {"start", "batch"}
 OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", "test a channel", "redeliver"} | {
@@ -129,7 +133,10 @@ OPERATE = {"retry", "cancel", "approve", "reject", "handle", "retry exception", 
     "assign",
     "comment",
 }
-SUPERVISE = {"compensate", "rerun", "skip", "complete", "complete a wait", "make a batch", "pause a batch"}
+SUPERVISE = {"compensate", "rerun", "skip", "complete", "complete a wait", "make a batch", "pause a batch"} | {
+    "approve a request",
+    "reject a request",
+}
 WRITE = {"write", "change", "activate", "deactivate", "delete"}
 MAY = {
     "viewer": VIEW,

@@ -41,6 +41,10 @@ ITEM_OF_A = """INSERT INTO dist_task_taskrun
 BELOW = """parent_id = (SELECT id FROM transactions_transaction WHERE instance_id = '{}'), parent_task_id = '{}',
     parent_op = 'action'"""
 AGAIN = "rerun_of_id = (SELECT id FROM transactions_transaction WHERE instance_id = '{}')"
+REQUEST = """INSERT INTO four_eyes_approvalrequest
+        (act, transaction_id, arguments, remark, asked_by, status, decided_by, decided_at, expires_at)
+    SELECT 'compensate', id, '{{}}', 'why', {}, {}, {}, now(), now() FROM transactions_transaction
+    WHERE instance_id = 'good'"""
 STORIES = ("good", "bad", "busy", "undone")
 LEASE = "UPDATE dist_task_worker SET {}"
 
@@ -147,6 +151,13 @@ PLANTED: dict[str, list[str]] = {
         """INSERT INTO batches_batch (target, verb, parameters, selection, remark, language, rate, total, created_by)
            VALUES ('exceptions', 'retry', '{}', '{}', 'why', 'en', 1, 1, 'ana')"""
     ],
+    "two_people": [REQUEST.format("'command:ana'", "'approved'", "'ana'")],
+    "nothing_unapproved": [
+        REQUEST.format("'ana'", "'rejected'", "'bo'"),
+        """INSERT INTO dist_task_executionlog (transaction_id, event, detail)
+           SELECT transaction_id, 'retried', jsonb_build_object('request', id) FROM four_eyes_approvalrequest""",
+    ],
+    "approved_is_done": [REQUEST.format("'ana'", "'approved'", "'bo'")],
     "batch_items_once": [
         """INSERT INTO dist_task_executionlog (transaction_id, event, detail)
            SELECT id, 'cancelled', '{"batch": 1}' FROM transactions_transaction, generate_series(1, 2)"""
