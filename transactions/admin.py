@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -28,8 +29,10 @@ from dist_task.console.rerun_page import RerunForm, rerun_page
 from dist_task.console.text import plain
 from dist_task.console.transaction_page import page
 from dist_task.engine import operate as verbs
+from dist_task.engine.four_eyes import rule
 from dist_task.engine.store.verbs import waiting_approvals
 from dist_task.errors import IllegalMove
+from dist_task.four_eyes.words import Act
 from dist_task.models import TaskRun
 from dist_task.roles import roles_of
 from dist_task.states import WHOLE
@@ -58,8 +61,21 @@ def _cancel(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
 
 
 def _compensate(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
-    verbs.compensate_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
+    after = verbs.compensate_transaction(txn.instance_id, actor=request.user.get_username(), remark=values["remark"])
+    if (asked := verbs.awaiting_request(after)) is not None:
+        return gettext("asked for (request %(id)s): nothing is done before a second person approves it") % {"id": asked}
     return gettext("it is being undone")
+
+
+def _consequence_of_compensating() -> str:
+    done = gettext(
+        "What each transaction has done is undone, the last thing first. Its tasks can then no longer be retried. "
+        "A compensation that failed goes on where it failed. Transactions that have not ended are refused."
+    )
+    if not rule.is_needed(Act.COMPENSATE):
+        return done
+    asked = gettext("You only ask for it: it is done once another person has approved it.")
+    return f"{asked} {done}"
 
 
 def _plan_of(txn: Any) -> str:
@@ -197,10 +213,7 @@ CANCEL = Operation(
 COMPENSATE = Operation(
     action="compensate",
     title=_("Compensate transactions"),
-    consequence=_(
-        "What each transaction has done is undone, the last thing first. Its tasks can then no longer be retried. "
-        "A compensation that failed goes on where it failed. Transactions that have not ended are refused."
-    ),
+    consequence=lazy(_consequence_of_compensating, str)(),
     apply=_compensate,
     describe=_plan_of,
     dangerous=True,
@@ -281,6 +294,8 @@ class TransactionAdmin(KeysetAdmin):
         extra["can_rerun"] = (
             self.has_rerun_permission(request) and txn is not None and _may_run_again(txn, extra["kin"])
         )
+        if txn is not None and txn.is_final and rule.is_needed(Act.COMPENSATE):
+            extra["approval_request"] = verbs.awaiting_request(txn)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:

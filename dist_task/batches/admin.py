@@ -35,7 +35,7 @@ from transactions import admin as of_transactions
 from .api import csv_of, items_of
 from .forms import BatchForm
 from .models import Batch
-from .pages import MINI, bar, batch_page, chosen_rows, preview_page
+from .pages import MINI, bar, batch_page, chosen_rows, preview_page, request_of
 from .words import BatchStatus, ItemStatus, Target
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
@@ -51,7 +51,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("transactions", "rerun"): of_transactions.RERUN,
 }
 """What the verbs are called and what they do, in the words of the pages for a few rows."""
-SYMBOL_OF = {"running": "running", "paused": "waiting", "cancelled": "cancelled", "done": "success"}
+SYMBOL_OF = {
+    "awaiting": "waiting",
+    "running": "running",
+    "paused": "waiting",
+    "cancelled": "cancelled",
+    "done": "success",
+}
 
 
 def title_of(target: str, verb: str) -> str:
@@ -141,6 +147,7 @@ class BatchAdmin(EngineRowAdmin):
         form = BatchForm(request.POST or None, asked=_fields_of(target, verb))
         is_sure = form.is_valid() and "again" not in request.POST
         context: dict[str, Any] = {"form": form, "operation": OPERATIONS.get((target, verb))}
+        context["is_only_asked_for"] = verbs.is_only_asked_for(VERBS[target, verb])
         try:
             if is_sure:
                 return HttpResponseRedirect(self._create(request, target=target, verb=verb, form=form))
@@ -189,6 +196,7 @@ class BatchAdmin(EngineRowAdmin):
         if batch:
             extra |= {**batch_page(batch, request=request), "what": title_of(batch.target, batch.verb)}
             extra["badge"] = self.state(batch)
+            extra["approval_request"] = request_of(batch)
             extra["live_etag"] = batch_etag(batch, needs_person=needs_person(request.user))
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 

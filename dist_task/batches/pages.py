@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext
 
+from dist_task.conf import conf
 from dist_task.console.display import list_url
 from dist_task.console.keyset import whole
 from dist_task.engine.batches.preview import Preview
+from dist_task.four_eyes.models import ApprovalRequest
 from dist_task.models import Worker
 from dist_task.states import CompensationStatus, ExceptionStatus, TransactionStatus
 
@@ -99,6 +101,13 @@ def batch_page(batch: Batch, *, request: HttpRequest) -> dict[str, Any]:
         "nobody_works": batch.status == BatchStatus.RUNNING
         and not Worker.objects.filter(lease_until__gt=Now()).exists(),
     }
+
+
+def request_of(batch: Batch) -> ApprovalRequest | None:
+    """What a second person is asked, or has decided. Not looked for where nobody is ever asked."""
+    if not conf.FOUR_EYES and batch.status != BatchStatus.AWAITING:
+        return None
+    return ApprovalRequest.objects.filter(batch=batch).first()
 
 
 def _tabs(batch: Batch, *, chosen: str) -> list[tuple[str, Any, int, bool]]:

@@ -18,7 +18,20 @@ from dist_task.console.keyset import whole
 from dist_task.models import BY_PEOPLE, ExecutionLog, LogEvent
 
 PAGE = 50
-VERBS = tuple(LogEvent(event) for event in ("retried", "handled", "cancelled", "compensating", "answered", "skipped"))
+VERBS = tuple(
+    LogEvent(event)
+    for event in (
+        "retried",
+        "handled",
+        "cancelled",
+        "compensating",
+        "answered",
+        "skipped",
+        "requested",
+        "approved",
+        "rejected",
+    )
+)
 HEAVY = ("request", "response", "transaction__params")
 
 

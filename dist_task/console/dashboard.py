@@ -14,11 +14,15 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from dist_task.conf import conf
 from dist_task.console.display import capped, list_url, span
 from dist_task.console.firing import alerts
 from dist_task.console.live import needs_person
+from dist_task.console.second_person import awaits_you
 from dist_task.console.standing import Surroundings, explain_all, surroundings
 from dist_task.console.standstill import Reason
+from dist_task.four_eyes.models import ApprovalRequest
+from dist_task.four_eyes.rights import may_decide_some
 from dist_task.models import Worker
 from dist_task.states import ExceptionStatus
 from exceptions_app.groups import groups
@@ -87,6 +91,7 @@ def dashboard(user: User | AnonymousUser) -> dict[str, Any]:
     if user.has_perm("exceptions_app.view_exceptionrecord"):
         found |= {"may_see_exceptions": True, "groups": groups(most=MOST_GROUPS)}
         found["tiles"].append(_needs_person_tile(needs_person(user) or "0"))
+    found["tiles"] += _awaits_you_tiles(user)
     standing = list(_standing()) if user.has_perm("transactions.view_transaction") else []
     around = surroundings(txn.owner for txn in standing)
     if user.has_perm("transactions.view_transaction"):
@@ -127,6 +132,21 @@ def _pulse() -> Pulse:
 
 def _needs_person_tile(count: str) -> Tile:
     return Tile("open" if count != "0" else "success", _("Need a person"), count, list_url(ExceptionRecord))
+
+
+def _awaits_you_tiles(user: User | AnonymousUser) -> list[Tile]:
+    """None where nobody asks a second person, and for who is none."""
+    if not conf.FOUR_EYES or not may_decide_some(user):
+        return []
+    count = awaits_you(user) or "0"
+    return [
+        Tile(
+            "waiting" if count != "0" else "success",
+            _("Await your approval"),
+            count,
+            list_url(ApprovalRequest, query=urlencode({"status": "yours"})),
+        )
+    ]
 
 
 def _unfinished_tiles(pulse: Pulse) -> list[Tile]:

@@ -16,9 +16,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from dist_task.conf import conf
 from dist_task.console.audit import audit_view
 from dist_task.console.environment import environment
 from dist_task.console.live import find, live_view, needs_person
+from dist_task.console.second_person import awaits_you
 from dist_task.console.text import plain_page
 
 ADMIN_MODULES = (
@@ -29,8 +31,12 @@ ADMIN_MODULES = (
     "exceptions_app.admin",
     "dist_task.alerts.admin",
     "dist_task.batches.admin",
+    "dist_task.four_eyes.admin",
 )
 View = Callable[..., HttpResponse]
+
+
+REQUESTS = "four_eyes.approvalrequest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,13 @@ GROUPS = (
     Group(
         "work",
         _("Work"),
-        ("exceptions_app.exceptionrecord", "transactions.transaction", "batches.batch", "dist_task.executionlog"),
+        (
+            "exceptions_app.exceptionrecord",
+            "transactions.transaction",
+            "batches.batch",
+            REQUESTS,
+            "dist_task.executionlog",
+        ),
     ),
     Group(
         "definitions",
@@ -122,6 +134,7 @@ class ConsoleSite(admin.AdminSite):
         context["environment"] = environment()
         if context["has_permission"]:
             context["needs_person"] = needs_person(request.user)
+            context["awaits_you"] = awaits_you(request.user)
         return context
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
@@ -131,6 +144,8 @@ class ConsoleSite(admin.AdminSite):
         pages = {model["model"]._meta.label_lower: model for app in apps for model in app["models"]}
         if request.user.has_perm("dist_task.view_executionlog"):
             pages["audit"] = {"name": _("Audit"), "object_name": "Audit", "admin_url": reverse("admin:audit")}
+        if not conf.FOUR_EYES:
+            pages.pop(REQUESTS, None)
         return [entry for group in GROUPS if (entry := self._entry(group, pages))["models"]]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
