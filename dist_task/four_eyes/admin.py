@@ -110,7 +110,7 @@ class RequestTabs(TabFilter):
 @admin.register(ApprovalRequest, site=site)
 class ApprovalRequestAdmin(EngineRowAdmin):
     change_form_template = "admin/approval_request.html"
-    list_display = ("number", "state", "what", "why", "who", "asked", "until", "decider")
+    list_display = ("number", "what", "state", "why", "who", "asked", "until")
     list_display_links = ("number",)
     list_filter = (RequestTabs,)
     list_select_related = ("transaction", "batch")
@@ -189,12 +189,8 @@ class ApprovalRequestAdmin(EngineRowAdmin):
     def asked(self, row: ApprovalRequest) -> str:
         return moment(row.asked_at)
 
-    @admin.display(description=_("until"))
+    @admin.display(description=_("expires, or was decided"))
     def until(self, row: ApprovalRequest) -> str:
-        return moment(row.expires_at) if row.is_awaiting else "–"
-
-    @admin.display(description=_("decided by"))
-    def decider(self, row: ApprovalRequest) -> str:
         if row.is_awaiting:
-            return "–"
+            return moment(row.expires_at)
         return format_html("{} {}", short(row.decided_by, 40), moment(row.decided_at))

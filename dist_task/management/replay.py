@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
 from dist_task.batches.models import DEFAULT_RATE, Batch
+from dist_task.batches.words import BatchStatus
 from dist_task.engine.batches import verbs
+from dist_task.engine.batches.table import find
 from dist_task.errors import DistTaskError, InvalidRequest
 from dist_task.management.arguments import WRONG_ARGUMENTS, actor, count, moment, read_lines, seconds
 from dist_task.management.batches import failures, follow, somebody_works
@@ -20,7 +22,10 @@ from flows.models import Flow
 
 CHUNK = 500
 MANY = 200
-"""More rows than this are a batch, where somebody works: the cluster does them, at its rate, and remembers each."""
+"""More rows than this are a batch, where somebody works: the cluster does them, at its rate, and remembers each. Under
+the four-eyes rule always: they are asked for, however long it takes."""
+AWAITS_SECOND_PERSON = 3
+"""The exit code where everything was asked for, and nothing is done before somebody else has approved it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Target:
 
 
 class ReplayCommand(BaseCommand, ABC):
-    """Exit code 0: everything was done; 1: something was not, see standard error; 2: wrong arguments."""
+    """Exit code 0: everything was done; 1: something was not, see standard error; 2: wrong arguments; 3: it was asked
+    for, and awaits a second person."""
 
     one: str
     many: str  # as a batch calls them, too
@@ -94,7 +100,21 @@ class ReplayCommand(BaseCommand, ABC):
             failed += bool(refusal)
             if refusal:
                 self.stderr.write(f"{target.label}: {refusal}")
-        self._tell(done, failed, done_word=f"would be {self.done}" if options["dry_run"] else self.done)
+        if self.is_only_asked_for and not options["dry_run"]:
+            self._tell(done, failed, done_word="asked for")
+            if done:
+                _end_awaiting(f"{done} {self.one if done == 1 else self.many}")
+        else:
+            self._tell(done, failed, done_word=f"would be {self.done}" if options["dry_run"] else self.done)
+
+    @property
+    def is_only_asked_for(self) -> bool:
+        """Whether `act` asks a second person, and does nothing."""
+        return False
+
+    @property
+    def _is_batch_only_asked_for(self) -> bool:
+        return verbs.is_only_asked_for(find(self.many, self.verb))
 
     def _tell(self, done: int, failed: int, *, done_word: str = "") -> None:
         verb = done_word or self.done
@@ -106,7 +126,7 @@ class ReplayCommand(BaseCommand, ABC):
         if options["batch"] or options["no_wait"]:
             return True
         most = options["limit"] or MANY + 1
-        if most <= MANY or not somebody_works():
+        if most <= MANY or not (self._is_batch_only_asked_for or somebody_works()):
             return False
         names = options["names"]
         rows = self.selected(options) if names is None else self.find(names)
@@ -121,6 +141,8 @@ class ReplayCommand(BaseCommand, ABC):
             self._tell(0, len(refused))
             return
         self.stdout.write(f"batch {batch.pk}: {batch.total} {self.many}")
+        if batch.status == BatchStatus.AWAITING:
+            _end_awaiting(f"batch {batch.pk}")
         if options["no_wait"]:
             return
         batch = follow(batch.pk, say=self.stdout.write)
@@ -148,6 +170,8 @@ class ReplayCommand(BaseCommand, ABC):
         """None where nothing matches."""
         if not rows.exists():
             return None
+        if self._is_batch_only_asked_for and not options["remark"].strip():
+            raise CommandError("a second person has to know why: --remark TEXT", returncode=WRONG_ARGUMENTS)
         try:
             return verbs.create(
                 rows,
@@ -200,6 +224,11 @@ class ReplayCommand(BaseCommand, ABC):
 
     @abstractmethod
     def name_of(self, row: Any) -> Any: ...
+
+
+def _end_awaiting(what: str) -> NoReturn:
+    text = f"{what}: nothing is done before a second person approves it, in the console or over the API"
+    raise CommandError(text, returncode=AWAITS_SECOND_PERSON)
 
 
 def chunks(names: Sequence[Any]) -> Iterator[Sequence[Any]]:

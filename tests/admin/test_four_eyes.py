@@ -74,7 +74,7 @@ def test_compensation_is_asked_for_approved_and_done(
 
     for client in (ana, bo):
         shown = client.get(page_of_txn()).content.decode()
-        assert "ana has asked for it; another person has to approve it" in shown
+        assert "Compensation was asked for by ana; another person has to approve it" in shown
         assert f'href="{page_of(request)}"' in shown
         assert 'value="compensate"' not in shown
 

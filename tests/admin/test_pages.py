@@ -27,6 +27,7 @@ LISTS = {
     "alerts_subscription": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "alerts_delivery": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "batches_batch": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
+    "four_eyes_approvalrequest": {"viewer", "submitter", "operator", "supervisor", "author", "admin"},
     "auth_user": {"admin"},
     "auth_group": {"admin"},
 }
@@ -37,6 +38,7 @@ ENGINE_ROWS = (
     "dist_task_worker",
     "alerts_delivery",
     "batches_batch",
+    "four_eyes_approvalrequest",
 )
 ROLES = ("viewer", "submitter", "operator", "supervisor", "author", "admin")
 

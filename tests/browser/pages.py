@@ -32,6 +32,7 @@ RUN = {
     "worker": "dist_task_worker",
     "delivery": "alerts_delivery",
     "batch": "batches_batch",
+    "approvalrequest": "four_eyes_approvalrequest",
 }
 """What the engine writes."""
 NO_PAGES = {
@@ -80,6 +81,8 @@ def pages(stage: Stage) -> dict[str, str]:
         "delivery": _url("alerts_delivery_change", stage.delivery.pk),
         "batch": _url("batches_batch_change", stage.batch.pk),
         "batch-new": _url("batch_new", "transactions", "compensate") + "?status=failed",
+        "approvalrequest": _url("four_eyes_approvalrequest_change", stage.request.pk),
+        "approvalrequest-own": _url("four_eyes_approvalrequest_change", stage.own_request.pk),
         "rerun": _url("transaction_rerun", stage.done.pk) + f"?task={load(stage.orders).order[-2]}",
         "tokens": _url("auth_user_tokens", _person().pk),
         "password": _url("password_change"),
@@ -119,6 +122,8 @@ def verbs(stage: Stage) -> dict[str, tuple[str, str]]:
         "transaction-paused": ("resume",),
         "exception": ("retry", "handle", "skip", "complete", "assign", "comment"),
         "batch": ("pause", "cancel"),
+        "approvalrequest": ("approve", "reject"),
+        "approvalrequest-own": ("withdraw",),
         "channel": ("test",),
         "delivery": ("redeliver",),
     }

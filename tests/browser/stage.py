@@ -13,7 +13,11 @@ from django.utils import timezone
 
 from dist_task.alerts.models import AlertRule, Channel, Delivery, Subscription
 from dist_task.batches.models import Batch
+from dist_task.engine.four_eyes.rule import make_request
 from dist_task.engine.operate import compensate_transaction, handle_exception, pause_transaction, retry_transaction
+from dist_task.engine.operate.transactions import standing
+from dist_task.four_eyes.models import ApprovalRequest
+from dist_task.four_eyes.words import Act
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.saved_views.models import SavedView
 from exceptions_app.models import ExceptionRecord
@@ -54,6 +58,8 @@ class Stage:
     exception: ExceptionRecord
     delivery: Delivery
     batch: Batch
+    request: ApprovalRequest
+    own_request: ApprovalRequest
 
 
 def build(service: Service) -> Stage:
@@ -83,7 +89,14 @@ def build(service: Service) -> Stage:
     _alerts()
     record = ExceptionRecord.objects.filter(transaction=failed, status="open").latest("id")
     shown = (done, failed, retrying, approval, undone, large, hostile, items, nested, paused, orders, record)
-    return Stage(*shown, delivery=_delivery(), batch=_batch())
+    requests = {"request": _request(done, actor="bo"), "own_request": _request(nested, actor="root")}
+    return Stage(*shown, delivery=_delivery(), batch=_batch(), **requests)
+
+
+def _request(txn: Transaction, *, actor: str) -> ApprovalRequest:
+    """As the rule makes it where it is on."""
+    about = {"transaction": txn, "arguments": standing(txn)}
+    return make_request(act=Act.COMPENSATE, actor=actor, remark="The customer sent it back.", **about)
 
 
 def _params(number: int) -> dict[str, Any]:

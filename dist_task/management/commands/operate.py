@@ -1,4 +1,4 @@
-"""Pause and resume transactions, run them again, skip and complete failed tasks: selected by filters or by id."""
+"""Pause, resume and compensate transactions, run them again, skip and complete failed tasks: by filters or by id."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
 from dist_task.engine import operate
+from dist_task.engine.four_eyes import rule
+from dist_task.four_eyes.words import Act
 from dist_task.management.arguments import WRONG_ARGUMENTS, actor
 from dist_task.management.replay import ReplayCommand
-from dist_task.states import CompensationStatus, TransactionStatus
+from dist_task.states import COMPENSATION_MOVES, CompensationStatus, TransactionStatus, sources
 from exceptions_app.management.commands import replay_exceptions
 from transactions.management.commands import replay_transactions
 from transactions.models import Transaction
@@ -75,6 +77,22 @@ class Rerun(OfTransactions):
         self.stdout.write(f"{key} runs again as {again.instance_id}")
 
 
+class Compensate(OfTransactions):
+    help = "What these ended transactions have done is undone. Under the four-eyes rule it is only asked for."
+    verb, done = "compensate", "compensated"
+
+    @property
+    def is_only_asked_for(self) -> bool:
+        return rule.is_needed(Act.COMPENSATE)
+
+    def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
+        may = sources(COMPENSATION_MOVES, to=CompensationStatus.RUNNING)
+        return self.filtered(options).filter(completed_at__isnull=False, compensation__in=may)
+
+    def act(self, key: str, *, options: dict[str, Any]) -> None:
+        operate.compensate_transaction(key, actor=actor(), remark=options["remark"])
+
+
 class OfExceptions(replay_exceptions.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_filters(parser)
@@ -109,6 +127,7 @@ VERBS: Mapping[str, type[ReplayCommand]] = {
     "pause": Pause,
     "resume": Resume,
     "rerun": Rerun,
+    "compensate": Compensate,
     "skip": Skip,
     "complete": Complete,
 }
@@ -125,7 +144,8 @@ class Command(BaseCommand):
             of_verb.add_argument("--all", action="store_true", help="where nothing else selects")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Exit code 0: everything was done; 1: something was not, see standard error; 2: wrong arguments."""
+        """Exit code 0: everything was done; 1: something was not, see standard error; 2: wrong arguments; 3: it
+        was asked for, and awaits a second person."""
         if not options["remark"].strip():
             raise CommandError("say why: --remark TEXT", returncode=WRONG_ARGUMENTS)
         if not options["all"] and not any(options.get(name) for name in SELECTING):
