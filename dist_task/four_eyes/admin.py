@@ -149,7 +149,7 @@ class ApprovalRequestAdmin(EngineRowAdmin):
             found |= {"plan": plan[:MOST_TASKS], "plan_left_out": max(0, len(plan) - MOST_TASKS)}
         if row.batch is not None:
             found["batch_title"] = title_of(row.batch.target, row.batch.verb)
-            if row.is_awaiting:
+            if row.is_awaiting and may_decide(user, row):  # it tries the verb
                 found |= preview_page(preview_of(row.batch), target=row.batch.target)
         return found
 

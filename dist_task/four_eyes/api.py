@@ -60,7 +60,9 @@ class ApprovalRequestViewSet(ListModelMixin, ApiViewSet):
 
     @extend_schema(summary="Show a request with what approving it would do", parameters=[ID], responses=RequestDetail)
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(shown_detail(self.row(pk)))
+        row = self.row(pk)
+        may_try = not request.user.is_authenticated or may_decide(request.user, row)
+        return Response(shown_detail(row, with_preview=may_try))
 
     @extend_schema(
         summary="Approve what another person has asked for",

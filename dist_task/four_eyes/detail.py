@@ -25,18 +25,21 @@ class RequestDetail(RequestEntry):
 
     refusal = serializers.CharField(help_text="What approving it would be refused with; empty where it would not be.")
     plan = UndoEntry(many=True, allow_null=True, help_text="Of a compensation: what would be undone, in its order.")
-    preview = BatchPreview(allow_null=True, help_text="Of a batch: what its frozen items would come to.")
+    preview = BatchPreview(
+        allow_null=True, help_text="Of a batch, for who may make one like it: what its frozen items would come to."
+    )
 
     class Meta:
         model = ApprovalRequest
         fields = (*RequestEntry.Meta.fields, "refusal", "plan", "preview")
 
 
-def shown_detail(request: ApprovalRequest) -> dict[str, Any]:
+def shown_detail(request: ApprovalRequest, *, with_preview: bool) -> dict[str, Any]:
+    """`with_preview`: for who may try the verb, as the preview does."""
     plan = found = None
     if request.is_awaiting and request.transaction is not None:
         plan = [undo_entry(each) for each in undoing_of(request.transaction)]
-    if request.is_awaiting and request.batch is not None:
+    if with_preview and request.is_awaiting and request.batch is not None:
         found = shown_preview(preview_of(request.batch))
     refusal = why_not_now(request) if request.is_awaiting else ""
     return {**RequestEntry(request).data, "refusal": refusal, "plan": plan, "preview": found}

@@ -90,6 +90,15 @@ def test_a_client_is_told_that_a_batch_awaits_a_second_person(rule: Rule, closed
     assert after["log"][1]["detail"]["asked_by"] == "ana"
 
 
+def test_who_may_not_do_it_gets_no_preview_which_tries_it(rule: Rule, closed: None, flow: Flow) -> None:
+    fail_many(2, flow=flow)
+    make()
+
+    shown = as_role("viewer").get(f"{REQUESTS}/{ApprovalRequest.objects.get().pk}").data
+
+    assert (shown["preview"], shown["plan"], shown["refusal"], shown["act"]) == (None, None, "", "batch")
+
+
 def test_the_preview_is_of_the_frozen_rows_only(rule: Rule, closed: None, flow: Flow) -> None:
     fail_many(2, flow=flow)
     make()

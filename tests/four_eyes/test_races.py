@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections, transaction
 
 from dist_task.engine import operate
 from dist_task.engine.four_eyes import verbs
+from dist_task.engine.store.verbs import lock
 from dist_task.errors import DistTaskError
 from dist_task.four_eyes.models import ApprovalRequest
 from dist_task.invariants.check import verify
@@ -142,6 +143,26 @@ def test_a_worker_writes_off_what_nobody_approved_in_time(rule: Rule, start_work
     wait_for(lambda: stored(request).status == "expired")
 
     assert log_of()[-1] == ("expired", "system", "")
+
+
+def test_a_worker_does_not_wait_long_for_a_row_that_somebody_holds(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = asked(undoable())
+    let_time_pass(request)
+    monkeypatch.setattr(verbs, "LONGEST_LOCK", "100ms")
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        lock(request.transaction_id)  # type: ignore[arg-type]  # it has one
+        refused = pool.submit(in_its_own_connection, verbs.expire_overdue).exception()
+
+    assert isinstance(refused, OperationalError)
+    assert verbs.expire_overdue() == 1
+
+
+def in_its_own_connection(act: Callable[[], object]) -> object:
+    try:
+        return act()
+    finally:
+        connections.close_all()
 
 
 def test_what_a_flow_undoes_by_itself_needs_nobody(rule: Rule, start_worker: Start) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from dist_task.batches.models import Batch
@@ -27,6 +27,7 @@ from transactions.models import Transaction
 from .rule import SYSTEM, check_asker, check_second_person
 
 MOST_EXPIRED = 100
+LONGEST_LOCK = "5s"
 
 
 def approve(request_id: int, *, actor: str, remark: str) -> ApprovalRequest:
@@ -82,6 +83,8 @@ def _decide(
 
 @transaction.atomic
 def _expire(request_id: int) -> bool:
+    with connection.cursor() as cursor:  # a worker's thread has more to do than to wait for one row
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", (LONGEST_LOCK,))
     try:
         request = _locked(request_id)
     except NotFound:  # pruned meanwhile
