@@ -30,6 +30,7 @@ from .words import Act, RequestStatus
 
 ID = OpenApiParameter("id", OpenApiTypes.INT64, OpenApiParameter.PATH)
 VIEW = "four_eyes.view_approvalrequest"
+HEAVY = ("transaction__params", "batch__selection", "batch__remark")
 
 
 class RequestFilter(filters.FilterSet):
@@ -47,7 +48,7 @@ class RequestFilter(filters.FilterSet):
 class ApprovalRequestViewSet(ListModelMixin, ApiViewSet):
     """Deciding takes the permissions of what was asked for, which `_decided` looks after."""
 
-    queryset = ApprovalRequest.objects.select_related("transaction", "batch").order_by("-id")
+    queryset = ApprovalRequest.objects.select_related("transaction", "batch").defer(*HEAVY).order_by("-id")
     serializer_class = RequestEntry
     filterset_class = RequestFilter
     permissions: ClassVar = {

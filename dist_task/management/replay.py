@@ -16,6 +16,7 @@ from dist_task.batches.words import BatchStatus
 from dist_task.engine.batches import verbs
 from dist_task.engine.batches.table import find
 from dist_task.errors import DistTaskError, InvalidRequest
+from dist_task.four_eyes.models import ApprovalRequest
 from dist_task.management.arguments import WRONG_ARGUMENTS, actor, count, moment, read_lines, seconds
 from dist_task.management.batches import failures, follow, somebody_works
 from flows.models import Flow
@@ -103,7 +104,7 @@ class ReplayCommand(BaseCommand, ABC):
         if self.is_only_asked_for and not options["dry_run"]:
             self._tell(done, failed, done_word="asked for")
             if done:
-                _end_awaiting(f"{done} {self.one if done == 1 else self.many}")
+                _end_awaiting(f"{done} {self.one if done == 1 else self.many} (asked for by {actor()})")
         else:
             self._tell(done, failed, done_word=f"would be {self.done}" if options["dry_run"] else self.done)
 
@@ -142,7 +143,8 @@ class ReplayCommand(BaseCommand, ABC):
             return
         self.stdout.write(f"batch {batch.pk}: {batch.total} {self.many}")
         if batch.status == BatchStatus.AWAITING:
-            _end_awaiting(f"batch {batch.pk}")
+            request = ApprovalRequest.objects.get(batch=batch)
+            _end_awaiting(f"batch {batch.pk} (request {request}, until {request.expires_at:%Y-%m-%d %H:%M %Z})")
         if options["no_wait"]:
             return
         batch = follow(batch.pk, say=self.stdout.write)

@@ -37,7 +37,7 @@ def test_compensation_is_asked_for_and_the_code_says_so(run, rule) -> None:
 
     request = ApprovalRequest.objects.get()
     assert (ran.code, ran.out) == (3, "1 transaction asked for, 0 failed\n")
-    assert "1 transaction: nothing is done before a second person approves it" in ran.err
+    assert f"1 transaction (asked for by {request.asked_by}): nothing is done before a second person" in ran.err
     assert (undoing(), request.remark) == ("none", "the shop is closed")
     assert request.asked_by.startswith("command:")
     verbs.approve(request.pk, actor="bo", remark="yes")
@@ -71,7 +71,8 @@ def test_a_batch_is_asked_for_and_not_waited_for(run, rule, more: tuple[str, ...
 
     batch = Batch.objects.get()
     assert (ran.code, ran.out) == (3, f"batch {batch.pk}: 3 exceptions\n")
-    assert f"batch {batch.pk}: nothing is done before a second person approves it" in ran.err
+    assert f"batch {batch.pk} (request {ApprovalRequest.objects.get()}, until " in ran.err
+    assert "nothing is done before a second person approves it" in ran.err
     assert batch.status == "awaiting"
     verbs.approve(ApprovalRequest.objects.get().pk, actor="bo", remark="yes")
     assert run_all(batch).done == 3

@@ -179,6 +179,14 @@ def test_the_list_is_newest_first_and_filtered(rule: Rule, flow: Flow) -> None:
         assert Api().get(REQUESTS + query).status == 400
 
 
+def test_the_list_asks_few_questions(rule: Rule, flow: Flow, django_assert_max_num_queries: Any) -> None:
+    for number in range(30):
+        asked(flow, f"i{number}")
+
+    with django_assert_max_num_queries(3):
+        assert len(Api().get(f"{REQUESTS}?page_size=30").data["list"]) == 30
+
+
 @pytest.mark.parametrize("address", ["7", "x", str(2**70), "-1"])
 def test_there_is_no_such_request(rule: Rule, address: str) -> None:
     assert Api().get(f"{REQUESTS}/{address}").status == 404
