@@ -222,6 +222,17 @@ def test_what_goes_on_just_now_is_not_undone(rule: Rule, flow: Flow) -> None:
     assert (stored(request).status, undoing()) == ("awaiting", "none")
 
 
+def test_what_was_run_again_meanwhile_is_not_undone_before_that(rule: Rule, flow: Flow) -> None:
+    rows.fail_one("i1", flow=flow)
+    request = ask()
+    operate.rerun_transaction("i1", actor="cleo", remark="with another name")
+
+    with pytest.raises(IllegalMove, match="compensate that one first"):
+        verbs.approve(request.pk, actor="bo", remark=OK)
+
+    assert (stored(request).status, undoing()) == ("awaiting", "none")
+
+
 def test_a_request_that_the_transaction_has_gone_on_from_does_not_block_another(rule: Rule, flow: Flow) -> None:
     record = rows.fail_one("i1", flow=flow)
     old = ask()
