@@ -110,7 +110,7 @@ class RequestTabs(TabFilter):
 @admin.register(ApprovalRequest, site=site)
 class ApprovalRequestAdmin(EngineRowAdmin):
     change_form_template = "admin/approval_request.html"
-    list_display = ("number", "what", "state", "why", "who", "asked", "until")
+    list_display = ("number", "what", "state", "why", "who", "until")
     list_display_links = ("number",)
     list_filter = (RequestTabs,)
     list_select_related = ("transaction", "batch")
@@ -184,10 +184,6 @@ class ApprovalRequestAdmin(EngineRowAdmin):
     @admin.display(description=_("asked for by"))
     def who(self, row: ApprovalRequest) -> str:
         return short(row.asked_by, 40)
-
-    @admin.display(description=_("asked for at"))
-    def asked(self, row: ApprovalRequest) -> str:
-        return moment(row.asked_at)
 
     @admin.display(description=_("expires, or was decided"))
     def until(self, row: ApprovalRequest) -> str:
