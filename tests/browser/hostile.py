@@ -25,6 +25,7 @@ READ_BY_CODE = {
     "auth.Permission": {"name", "codename"},  # written by migrations
     "batches.Batch": {"verb", "language"},  # of a list of ours
     "alerts.Delivery": {"key"},
+    "four_eyes.ApprovalRequest": {"asked_by"},  # who may withdraw it
     "dist_task.ExecutionLog": {"op", "task_id"},
     "transactions.Transaction": {"parent_op"},
     "exceptions_app.ExceptionRecord": {"outcome", "task_id"},
