@@ -199,7 +199,7 @@ def test_without_the_rule_nothing_of_it_is_shown(flow: Flow, root: Client) -> No
     assert "approvalrequest" not in root.get(reverse("admin:index")).content.decode()
     assert "You only ask for it" not in act(root, txn, action="compensate", page=TRANSACTIONS).content.decode()
     assert root.get(reverse(REQUESTS)).status_code == 200
-    act(root, txn, action="compensate", page=TRANSACTIONS, confirmed="yes")
+    act(root, txn, action="compensate", page=TRANSACTIONS, remark=WHY)
     assert undoing() == "running"
 
 
