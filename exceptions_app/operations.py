@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from dist_task.console.confirm import Operation, ReasonForm
+from dist_task.console.confirm import Operation, ReasonForm, each
 from dist_task.console.display import short
 from dist_task.engine import operate as verbs
 from dist_task.states import Resolution
@@ -131,7 +131,7 @@ RETRY = Operation(
         "itself and the transaction goes on. Handled exceptions are refused."
     ),
     apply=_retry,
-    describe=_error_of,
+    describe=each(_error_of),
     form=RetryForm,
 )
 HANDLE = Operation(
@@ -141,7 +141,7 @@ HANDLE = Operation(
         "Each exception is closed with your remark. Nothing runs; automatic retries that are left are stopped."
     ),
     apply=_handle,
-    describe=_error_of,
+    describe=each(_error_of),
     form=HandleForm,
 )
 SKIP = Operation(
@@ -152,7 +152,7 @@ SKIP = Operation(
         "The task itself is not done: what depends on it has to do without."
     ),
     apply=_skip,
-    describe=_error_of,
+    describe=each(_error_of),
     form=SettleForm,
     dangerous=True,
 )
@@ -164,7 +164,7 @@ COMPLETE = Operation(
         "compensation undoes it."
     ),
     apply=_complete,
-    describe=_error_of,
+    describe=each(_error_of),
     form=SettleForm,
     dangerous=True,
 )
@@ -173,7 +173,7 @@ ASSIGN = Operation(
     title=_("Assign exceptions"),
     consequence=_("Whoever looks after an exception is named in the list, and finds it under Mine."),
     apply=_assign,
-    describe=_error_of,
+    describe=each(_error_of),
     form=AssignForm,
 )
 COMMENT = Operation(
@@ -181,5 +181,5 @@ COMMENT = Operation(
     title=_("Comment on exceptions"),
     consequence=_("What you write stays with the exception, for whoever looks next. Nothing runs."),
     apply=_comment,
-    describe=_error_of,
+    describe=each(_error_of),
 )

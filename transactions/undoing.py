@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dist_task.engine.compensate import Done, UndoStep, steps
@@ -20,13 +21,25 @@ class Undoing(NamedTuple):
 
 
 def undoing_of(txn: Transaction) -> list[Undoing]:
-    """What is undone in this order, and what is passed over; two queries."""
-    runs = TaskRun.objects.filter(transaction=txn)
-    forth = runs.filter(op=Op.ACTION).values_list("task_id", "status", "maybe_executed", "item")
+    """What is undone in this order, and what is passed over."""
+    return undoing_of_all([txn])[txn.pk]
+
+
+def undoing_of_all(txns: Sequence[Transaction]) -> dict[int, list[Undoing]]:
+    """The same by transaction; two queries for any number of them, whose flows are there."""
+    runs = TaskRun.objects.filter(transaction__in=[txn.pk for txn in txns])
+    done: dict[int, list[Done]] = {txn.pk: [] for txn in txns}
+    columns = ("transaction_id", "task_id", "status", "maybe_executed", "item")
+    for transaction_id, *forth in runs.filter(op=Op.ACTION).values_list(*columns):
+        done[transaction_id].append(Done(*forth))
     back = runs.filter(op=Op.COMPENSATE, item=WHOLE).defer("input", "output")
-    by_task = {run.task_id: run for run in back}
-    done = [Done(*row) for row in forth]
-    return [Undoing(step, by_task.get(step.task_id)) for step in steps(load(txn.flow), done=done)]
+    by_task = {(run.transaction_id, run.task_id): run for run in back}
+    return {
+        txn.pk: [
+            Undoing(step, by_task.get((txn.pk, step.task_id))) for step in steps(load(txn.flow), done=done[txn.pk])
+        ]
+        for txn in txns
+    }
 
 
 def undo_entry(undoing: Undoing) -> dict[str, Any]:

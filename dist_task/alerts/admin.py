@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
-from dist_task.console.confirm import Operation, RemarkForm, operate
+from dist_task.console.confirm import Operation, RemarkForm, each, operate
 from dist_task.console.display import badge, moment, row_link, short
 from dist_task.console.rows import BoundedAdmin, EngineRowAdmin, TabFilter
 from dist_task.engine.alerts import verbs
@@ -52,7 +52,7 @@ TEST = Operation(
     title=_("Send a test"),
     consequence=_("Each channel gets a message that says it is a test. It is delivered like any other, and listed."),
     apply=_test,
-    describe=_kind_of,
+    describe=each(_kind_of),
     form=RemarkForm,
 )
 REDELIVER = Operation(
@@ -63,7 +63,7 @@ REDELIVER = Operation(
         "ids may pass over what it has had."
     ),
     apply=_redeliver,
-    describe=_way_of,
+    describe=each(_way_of),
     form=RemarkForm,
 )
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dist_task.console import site
 from dist_task.console.bulk import may_in_bulk
-from dist_task.console.confirm import Operation, operate
+from dist_task.console.confirm import Operation, each, operate
 from dist_task.console.display import badge, moment, short
 from dist_task.console.keyset import whole
 from dist_task.console.live import batch_etag, needs_person
@@ -30,7 +30,7 @@ from dist_task.engine.batches.preview import preview
 from dist_task.engine.batches.table import VERBS
 from dist_task.errors import InvalidRequest
 from exceptions_app import operations as of_exceptions
-from transactions import admin as of_transactions
+from transactions import operations as of_transactions
 
 from .api import csv_of, items_of
 from .forms import BatchForm
@@ -87,21 +87,21 @@ PAUSE = Operation(
     title=_("Pause batches"),
     consequence=_("The item that is being done ends, and no other begins until the batch is resumed."),
     apply=partial(_steered, verb=verbs.pause),
-    describe=_progress_of,
+    describe=each(_progress_of),
 )
 RESUME = Operation(
     action="resume",
     title=_("Resume batches"),
     consequence=_("Each batch goes on with its next item, in the name of who made it."),
     apply=partial(_steered, verb=verbs.resume),
-    describe=_progress_of,
+    describe=each(_progress_of),
 )
 CANCEL = Operation(
     action="cancel",
     title=_("Cancel batches"),
     consequence=_("What has been done stays done. Items that have not begun are left as they are, for good."),
     apply=partial(_steered, verb=verbs.cancel),
-    describe=_progress_of,
+    describe=each(_progress_of),
     dangerous=True,
 )
 

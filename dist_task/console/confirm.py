@@ -44,20 +44,25 @@ class ReasonForm(RemarkForm):
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One verb over some rows; its form asks for a reason, unless it says otherwise. `apply` takes a row and the form's
-    values, and answers with a sentence.
+    values, and answers with a sentence. `describe` says something about each of the rows.
 
-    `seen`: what of a row the page shows and the verb is about; it comes back among the values, so that nothing else is
-    done than what somebody has looked at.
+    `seen`: what of each row the page shows and the verb is about; it comes back among the values, so that nothing else
+    is done than what somebody has looked at.
     """
 
     action: str
     title: Any
     consequence: Any
     apply: Callable[[HttpRequest, Model, dict[str, Any]], str]
-    describe: Callable[[Model], str]
+    describe: Callable[[Sequence[Any]], Sequence[str]]
     form: type[forms.Form] = ReasonForm
     dangerous: bool = False
-    seen: Callable[[Model], str] | None = None
+    seen: Callable[[Sequence[Any]], Sequence[str]] | None = None
+
+
+def each(describe: Callable[[Any], str]) -> Callable[[Sequence[Any]], list[str]]:
+    """Of what says something about one row, and asks nobody for it."""
+    return lambda rows: [describe(row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ def _confirmation(
     operation: Operation,
     form: forms.Form,
 ) -> HttpResponse:
+    seen = operation.seen(rows) if operation.seen else [""] * len(rows)
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
@@ -119,7 +125,8 @@ def _confirmation(
         "operation": operation,
         "heading": ngettext("%(count)d row", "%(count)d rows", len(rows)) % {"count": len(rows)},
         "rows": [
-            (row, row_link(row), operation.describe(row), operation.seen(row) if operation.seen else "") for row in rows
+            (row, row_link(row), text, shown)
+            for row, text, shown in zip(rows, operation.describe(rows), seen, strict=True)
         ],
         "form": form,
         "checkbox_name": ACTION_CHECKBOX_NAME,

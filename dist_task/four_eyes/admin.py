@@ -17,13 +17,13 @@ from django.utils.translation import gettext_lazy as _
 from dist_task.batches.admin import title_of
 from dist_task.batches.pages import preview_page
 from dist_task.console import site
-from dist_task.console.confirm import Operation, operate
+from dist_task.console.confirm import Operation, each, operate
 from dist_task.console.display import badge, moment, row_link, short
 from dist_task.console.keyset import is_list
 from dist_task.console.rows import EngineRowAdmin, TabFilter
 from dist_task.engine.four_eyes import verbs
 from dist_task.errors import InvalidRequest
-from transactions.admin import COMPENSATE
+from transactions.operations import COMPENSATE
 from transactions.undoing import undoing_of
 
 from .detail import preview_of
@@ -55,7 +55,7 @@ def _described(request: Any) -> str:
     if request.batch is not None:
         count = ngettext("%(count)d row", "%(count)d rows", request.batch.total) % {"count": request.batch.total}
         return f"{asked}; {count}"
-    return f"{asked}; {COMPENSATE.describe(request.transaction)}"
+    return f"{asked}; {COMPENSATE.describe([request.transaction])[0]}"
 
 
 def _decided(request: HttpRequest, row: Any, values: dict[str, Any], *, verb: Callable[..., ApprovalRequest]) -> str:
@@ -73,7 +73,7 @@ APPROVE = Operation(
         "and nothing of it is done."
     ),
     apply=partial(_decided, verb=verbs.approve),
-    describe=_described,
+    describe=each(_described),
     dangerous=True,
 )
 REJECT = Operation(
@@ -81,14 +81,14 @@ REJECT = Operation(
     title=_("Reject requests"),
     consequence=_("Nothing of it is done. Who asked finds your remark, and may ask again."),
     apply=partial(_decided, verb=verbs.reject),
-    describe=_described,
+    describe=each(_described),
 )
 WITHDRAW = Operation(
     action="withdraw",
     title=_("Withdraw requests"),
     consequence=_("Nothing of it is done, and nobody has to decide it any more."),
     apply=partial(_decided, verb=verbs.withdraw),
-    describe=_described,
+    describe=each(_described),
 )
 
 

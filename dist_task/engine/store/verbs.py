@@ -58,10 +58,10 @@ def is_under_way(transaction: Transaction) -> bool:
     return TaskRun.objects.filter(under_way, transaction=transaction).exists()
 
 
-def waiting_approvals(transaction: Transaction) -> QuerySet[TaskRun]:
+def waiting_approvals(*transactions: Transaction) -> QuerySet[TaskRun]:
     """Those that nobody has decided yet."""
     return TaskRun.objects.filter(
-        transaction=transaction, status=RunStatus.WAITING, waits_for=WaitsFor.APPROVAL, answer__isnull=True
+        transaction__in=transactions, status=RunStatus.WAITING, waits_for=WaitsFor.APPROVAL, answer__isnull=True
     )
 
 
