@@ -43,6 +43,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("exceptions", "handle"): of_exceptions.HANDLE,
     ("exceptions", "skip"): of_exceptions.SKIP,
     ("exceptions", "complete"): of_exceptions.COMPLETE,
+    ("exceptions", "assign"): of_exceptions.ASSIGN,
+    ("exceptions", "comment"): of_exceptions.COMMENT,
     ("transactions", "retry"): of_transactions.RETRY,
     ("transactions", "pause"): of_transactions.PAUSE,
     ("transactions", "resume"): of_transactions.RESUME,

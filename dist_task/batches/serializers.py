@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from dist_task.engine.batches.verbs import LEAST_RATE, MOST_RATE
+from dist_task.engine.operate.exceptions import LONGEST_NAME
 from dist_task.engine.remarks import LONGEST_REMARK
 from dist_task.four_eyes.models import ApprovalRequest
 from dist_task.four_eyes.serializers import RequestEntry
@@ -32,14 +33,21 @@ class Parameters(StrictSerializer):
         child=Text(max_length=64), required=False, max_length=MOST_RERUN, help_text="Of rerun: where to begin."
     )
     output = serializers.JSONField(required=False, help_text="Of skip and complete: what the tasks are to have given.")
+    assignee = Text(
+        required=False,
+        allow_blank=True,
+        max_length=LONGEST_NAME,
+        single_line=True,
+        help_text="Of assign: who, or nobody.",
+    )
     resolution = serializers.ChoiceField(choices=Resolution.choices, required=False, help_text="Of handle.")
 
 
 class NewBatch(StrictSerializer):
     verb = Text(
         max_length=20,
-        help_text="exceptions: retry, handle, skip, complete; transactions: retry, pause, resume, cancel, compensate, "
-        "rerun.",
+        help_text="exceptions: retry, handle, skip, complete, assign, comment; transactions: retry, pause, resume, "
+        "cancel, compensate, rerun.",
     )
     target = serializers.ChoiceField(choices=Target.choices)
     filter: Any = JSONObject(required=False, help_text="The filters of the target's list, by name.")

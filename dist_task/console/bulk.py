@@ -23,6 +23,9 @@ LABELS: Mapping[str, Any] = {
     "resume": _("Resume…"),
     "cancel": _("Cancel…"),
     "compensate": _("Compensate…"),
+    "rerun": _("Run again…"),
+    "assign": _("Assign…"),
+    "comment": _("Comment…"),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import sys
 from argparse import ArgumentTypeError
 from datetime import datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
@@ -55,6 +57,13 @@ def seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
         raise ArgumentTypeError(f"{text!r} is not a number of seconds")
     return float(text)
+
+
+def json_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArgumentTypeError(f"is not JSON: {error}") from error
 
 
 def words(text: str) -> list[str]:

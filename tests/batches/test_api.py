@@ -281,3 +281,15 @@ def test_many_transactions_are_run_again(api: Api, flow: Flow) -> None:
     run_all(Batch.objects.get())
 
     assert Transaction.objects.filter(rerun_of__isnull=False).count() == 3
+
+
+def test_many_exceptions_are_assigned(api: Api, flow: Flow) -> None:
+    User.objects.create_superuser("ana")
+    fail_many(3, flow=flow)
+    body = wanted(verb="assign", parameters={"assignee": "ana"})
+
+    assert api.post(BATCHES, {**body, "parameters": {}}).status == 400, "nobody is named"
+    api.post(BATCHES, body)
+    run_all(Batch.objects.get())
+
+    assert set(ExceptionRecord.objects.values_list("assignee", flat=True)) == {"ana"}

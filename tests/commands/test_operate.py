@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import User
 
 from dist_task.models import ExecutionLog, TaskRun
 from exceptions_app.models import ExceptionRecord
@@ -69,6 +70,36 @@ def test_what_is_refused_is_told_and_the_others_are_done(run):
     assert run("operate", "skip", "--ids", str(doubtful.pk), "--force", *WHY).code == 0
 
 
+def test_transactions_are_cancelled(run):
+    flow = make_flow()
+    start_one("a", flow=flow)
+    fail_one("b", flow=flow)
+    succeed_one("c", flow=flow)
+
+    assert run("operate", "cancel", "--flow-name", "orders", *WHY).out == "2 transactions cancelled, 0 failed\n"
+    assert [status_of(each) for each in "abc"] == ["cancelled", "cancelled", "success"]
+    assert run("operate", "cancel", "--instance-id", "c", *WHY).code == 1
+
+
+def test_exceptions_are_handled_assigned_and_commented_on(run):
+    User.objects.create_superuser("ana")
+    first, second = (fail_one(each, flow=make_flow(name=each)) for each in "ab")
+
+    assert run("operate", "assign", "--all", "--to", "ana", *WHY).out == "2 exceptions assigned, 0 failed\n"
+    assert run("operate", "comment", "--ids", str(first.pk), *WHY).out == "1 exception commented on, 0 failed\n"
+    done = run("operate", "handle", "--ids", str(first.pk), "--resolution", "ignored", *WHY)
+    assert (done.code, done.out) == (0, "1 exception handled, 0 failed\n")
+
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, first.resolution, first.remark) == ("handled", "ignored", "the bank is down")
+    assert (second.status, second.assignee) == ("open", "ana")
+    events = ExecutionLog.objects.filter(actor__startswith="command:").order_by("id").values_list("event", flat=True)
+    assert list(events) == ["assigned", "assigned", "commented", "handled"]
+    assert run("operate", "assign", "--ids", str(second.pk), "--to", "nobody_here", *WHY).code == 1
+    assert run("operate", "assign", "--ids", str(second.pk), *WHY).code != 0
+
+
 def test_what_has_ended_is_run_again(run):
     flow = make_flow()
     succeed_one("a", flow=flow)
@@ -90,6 +121,8 @@ def test_what_has_ended_is_run_again(run):
     "words",
     [
         ["rerun", "--all"],
+        ["cancel", "--all"],
+        ["handle", "--all", "--resolution", "whatever", *WHY],
         ["pause", "--all"],
         ["pause", "--all", "--remark", " "],
         ["pause", *WHY],

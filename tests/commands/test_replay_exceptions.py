@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from dist_task.engine.operate import handle_exception, retry_exception
+from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
 from tests.commands.rows import fail_one, make_flow, status_of
 
@@ -92,6 +93,16 @@ def test_a_time_replaces_the_interval(run):
 
     record.refresh_from_db()
     assert record.retry_next_at.isoformat() == at
+
+
+def test_another_input_replaces_what_the_task_had(run):
+    record = fail_one("a", flow=make_flow())
+
+    ran = run("replay_exceptions", "--ids", str(record.pk), "--input", '{"amount": 7}')
+
+    assert (ran.code, TaskRun.objects.get(pk=record.run_id).input) == (0, {"amount": 7})
+    assert run("replay_exceptions", "--ids", str(record.pk), "--input", "[]").code == 1
+    assert run("replay_exceptions", "--ids", str(record.pk), "--input", "{").code != 0
 
 
 def test_no_retry_needs_force(run):

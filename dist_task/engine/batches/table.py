@@ -17,7 +17,9 @@ from dist_task.states import Resolution
 RETRY, HANDLE = "exceptions_app.retry_exceptionrecord", "exceptions_app.handle_exceptionrecord"
 SKIP, COMPLETE = "exceptions_app.skip_exceptionrecord", "exceptions_app.complete_exceptionrecord"
 PAUSE, RERUN = "transactions.pause_transaction", "transactions.rerun_transaction"
+ASSIGN, COMMENT = "exceptions_app.assign_exceptionrecord", "exceptions_app.comment_exceptionrecord"
 SETTLED = {"output": "output", "force": "force"}
+RETRIED = {"delay": "delay_seconds", "force": "force"}
 CHANGE, COMPENSATE = "transactions.change_transaction", "transactions.compensate_transaction"
 
 
@@ -32,6 +34,7 @@ class Verb:
     permission: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     act: str = ""
+    required: frozenset[str] = frozenset()
 
     def apply(self, key: int | str, *, parameters: Mapping[str, Any], actor: str, remark: str) -> None:
         given = {self.parameters[name]: value for name, value in parameters.items() if name in self.parameters}
@@ -39,10 +42,14 @@ class Verb:
 
 
 VERBS: Mapping[tuple[str, str], Verb] = {
-    ("exceptions", "retry"): Verb(operate.retry_exception, RETRY, {"delay": "delay_seconds", "force": "force"}),
+    ("exceptions", "retry"): Verb(operate.retry_exception, RETRY, RETRIED),
     ("exceptions", "handle"): Verb(operate.handle_exception, HANDLE, {"resolution": "resolution"}),
     ("exceptions", "skip"): Verb(operate.skip_run, SKIP, SETTLED),
     ("exceptions", "complete"): Verb(operate.complete_run, COMPLETE, SETTLED),
+    ("exceptions", "assign"): Verb(
+        operate.assign_exception, ASSIGN, {"assignee": "assignee", "force": "force"}, required=frozenset({"assignee"})
+    ),
+    ("exceptions", "comment"): Verb(operate.comment_exception, COMMENT),
     ("transactions", "retry"): Verb(operate.retry_transaction, RETRY),
     ("transactions", "pause"): Verb(operate.pause_transaction, PAUSE),
     ("transactions", "resume"): Verb(operate.resume_transaction, PAUSE),
@@ -66,6 +73,8 @@ def check_parameters(verb: Verb, parameters: Mapping[str, Any]) -> None:
     if unknown:
         message = _("this verb knows no parameter %(names)s")
         raise InvalidRequest(message % {"names": ", ".join(unknown)})
+    if lacking := sorted(verb.required - parameters.keys()):
+        raise InvalidRequest(_("this verb needs the parameter %(names)s") % {"names": ", ".join(lacking)})
     delay = parameters.get("delay")
     if delay is not None and not 0 <= delay <= operate.LONGEST_DELAY_SECONDS:
         message = _("delay must be from 0 to %(most)d seconds")

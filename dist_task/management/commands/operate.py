@@ -1,9 +1,8 @@
-"""Pause, resume and compensate transactions, run them again, skip and complete failed tasks: by filters or by id."""
+"""What operators do, over rows that filters or ids select: transactions paused, cancelled, undone, run again;
+exceptions settled, handled, assigned, commented on. Retries have commands of their own (replay_*)."""
 
 from __future__ import annotations
 
-import json
-from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +12,9 @@ from django.db.models import Q, QuerySet
 from dist_task.engine import operate
 from dist_task.engine.four_eyes import rule
 from dist_task.four_eyes.words import Act
-from dist_task.management.arguments import WRONG_ARGUMENTS, actor
+from dist_task.management.arguments import WRONG_ARGUMENTS, actor, json_value
 from dist_task.management.replay import ReplayCommand
-from dist_task.states import COMPENSATION_MOVES, CompensationStatus, TransactionStatus, sources
+from dist_task.states import COMPENSATION_MOVES, CompensationStatus, Resolution, TransactionStatus, sources
 from exceptions_app.management.commands import replay_exceptions
 from transactions.management.commands import replay_transactions
 from transactions.models import Transaction
@@ -93,6 +92,66 @@ class Compensate(OfTransactions):
         operate.compensate_transaction(key, actor=actor(), remark=options["remark"])
 
 
+class Cancel(OfTransactions):
+    help = "Nothing of these transactions begins any more; what has been done is not undone."
+    verb, done = "cancel", "cancelled"
+
+    def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
+        ended = (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED)
+        rows = self.filtered(options).filter(compensation=CompensationStatus.NONE, cancelling=False)
+        return rows.exclude(status__in=ended)
+
+    def act(self, key: str, *, options: dict[str, Any]) -> None:
+        operate.cancel_transaction(key, actor=actor(), remark=options["remark"])
+
+
+class Handle(replay_exceptions.Command):
+    help = "Close these exceptions: nothing runs, and automatic retries that are left are stopped."
+    verb, done = "handle", "handled"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_filters(parser)
+        parser.add_argument("--resolution", choices=Resolution.values, default=Resolution.ACKNOWLEDGED.value)
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"resolution": options["resolution"]}
+
+    def act(self, key: int, *, options: dict[str, Any]) -> None:
+        given = {name: options[name] for name in ("remark", "resolution")}
+        operate.handle_exception(key, actor=actor(), **given)
+
+
+class Assign(replay_exceptions.Command):
+    help = "Say who looks after these exceptions."
+    verb, done = "assign", "assigned"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_filters(parser)
+        parser.add_argument("--to", required=True, metavar="USER", help='a user name; "" for nobody')
+        parser.add_argument("--force", action="store_true", help="also what somebody else looks after")
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"assignee": options["to"], **({"force": True} if options["force"] else {})}
+
+    def act(self, key: int, *, options: dict[str, Any]) -> None:
+        given = {name: options[name] for name in ("remark", "force")}
+        operate.assign_exception(key, assignee=options["to"], actor=actor(), **given)
+
+
+class Comment(replay_exceptions.Command):
+    help = "Say something about these exceptions, for whoever looks next."
+    verb, done = "comment", "commented on"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_filters(parser)
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def act(self, key: int, *, options: dict[str, Any]) -> None:
+        operate.comment_exception(key, actor=actor(), remark=options["remark"])
+
+
 class OfExceptions(replay_exceptions.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_filters(parser)
@@ -128,8 +187,12 @@ VERBS: Mapping[str, type[ReplayCommand]] = {
     "resume": Resume,
     "rerun": Rerun,
     "compensate": Compensate,
+    "cancel": Cancel,
     "skip": Skip,
     "complete": Complete,
+    "handle": Handle,
+    "assign": Assign,
+    "comment": Comment,
 }
 
 
@@ -153,10 +216,3 @@ class Command(BaseCommand):
         of_verb = VERBS[options["verb"]]()
         of_verb.stdout, of_verb.stderr = self.stdout, self.stderr
         of_verb.handle(*args, **options)
-
-
-def json_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"is not JSON: {error}") from error

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from dist_task.engine.operate import retry_exception
-from dist_task.management.arguments import WRONG_ARGUMENTS, actor, moment, seconds, words
+from dist_task.management.arguments import WRONG_ARGUMENTS, actor, json_value, moment, seconds, words
 from dist_task.management.replay import ReplayCommand, Target, ids_of
 from dist_task.states import ExceptionStatus
 from exceptions_app.models import ExceptionRecord
@@ -28,6 +28,9 @@ class Command(ReplayCommand):
         when.add_argument("--delay", type=seconds, metavar="SECONDS", help="instead of the task's own interval")
         when.add_argument("--at", type=moment, metavar="TIME", help="at this time instead")
         parser.add_argument("--force", action="store_true", help="also where the strategy is no_retry")
+        parser.add_argument(
+            "--input", type=json_value, metavar="JSON", help="an object that the tasks are given instead, from now on"
+        )
 
     def add_filters(self, parser: CommandParser) -> None:
         """What other verbs select exceptions by as well."""
@@ -74,7 +77,7 @@ class Command(ReplayCommand):
         delay = options["delay"]
         if options["at"]:
             delay = max((options["at"] - timezone.now()).total_seconds(), 0.0)
-        given = {"delay": delay, "force": options["force"] or None}
+        given = {"delay": delay, "force": options["force"] or None, "input": options["input"]}
         return {name: value for name, value in given.items() if value is not None}
 
     def act(self, key: int, *, options: dict[str, Any]) -> None:
@@ -83,6 +86,7 @@ class Command(ReplayCommand):
             "at": options["at"],
             "force": options["force"],
             "remark": options["remark"],
+            "input": options["input"],
         }
         retry_exception(key, actor=actor(), **given)
 
