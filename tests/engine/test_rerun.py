@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -302,6 +302,95 @@ def test_what_is_not_there_is_refused() -> None:
         operate.plan_rerun("nobody")
 
 
+def test_what_one_before_has_done_is_not_done_again_unasked(shipped: Transaction, service: Service) -> None:
+    second = finished(again(shipped, tasks=["ship"], force=True).instance_id)
+
+    with pytest.raises(IllegalMove, match=r"^order, pay, ship may have done their work"):
+        again(second)
+    operate.compensate_transaction(second.instance_id, actor="ann")
+    compensated(second.instance_id)
+    with pytest.raises(IllegalMove, match=r"^order, pay, ship may have done their work"):
+        again(second)
+
+    operate.compensate_transaction(shipped.instance_id, actor="ann")
+    compensated(shipped.instance_id)
+    with pytest.raises(IllegalMove, match=r"^ship may have done their work"):
+        again(second)
+
+
+def test_what_was_passed_over_while_undoing_is_not_done_again_unasked(worker: WorkerThread, service: Service) -> None:
+    service.answer("/undo-a", REFUSED)
+    txn = finished(begin(make_flow(undoable("a", service), undoable("b", service))))
+    operate.compensate_transaction(txn.instance_id, actor="ann")
+    assert compensated(txn.instance_id) == "failed"
+    operate.skip_run(ExceptionRecord.objects.get().pk, force=True, **WHY)
+    wait_for(lambda: stored(txn.instance_id).compensation == "done")
+
+    with pytest.raises(IllegalMove, match=r"^a may have done their work"):
+        again(txn)
+
+
+def test_an_item_that_was_passed_over_while_undoing_is_not_done_again_unasked(
+    worker: WorkerThread, service: Service
+) -> None:
+    undo = {"config": {"url": service.url("/undo/${index}")}, "retry": {"strategy": "no_retry"}}
+    service.answer("/undo/1", REFUSED)
+    txn = finished(begin(make_flow(each("pick", service, compensate=undo)), params={"items": ["a", "b"]}))
+    operate.compensate_transaction(txn.instance_id, actor="ann")
+    assert compensated(txn.instance_id) == "failed"
+    operate.skip_run(ExceptionRecord.objects.get(item=1).pk, force=True, **WHY)
+    wait_for(lambda: stored(txn.instance_id).compensation == "done")
+
+    with pytest.raises(IllegalMove, match=r"^pick may have done their work"):
+        again(txn)
+
+
+def test_what_a_child_gave_is_not_carried_over_once_that_was_undone(worker: WorkerThread, service: Service) -> None:
+    packing = make_flow(undoable("pack", service))
+    txn = finished(begin(make_flow(sub("sub", packing), http("then", service, "sub"))))
+    child = Transaction.objects.get(parent=txn)
+    operate.compensate_transaction(child.instance_id, actor="ann")
+    compensated(child.instance_id)
+
+    with pytest.raises(IllegalMove, match=r"^what sub has started was undone"):
+        again(txn, tasks=["then"], force=True)
+
+    assert finished(again(txn, tasks=["sub"], force=True).instance_id).status == "success"
+
+
+def test_a_child_that_another_one_stands_on_is_undone_after_that(worker: WorkerThread, service: Service) -> None:
+    deep = make_flow(undoable("pack", service))
+    middle = make_flow(sub("deep", deep))
+    txn = finished(begin(make_flow(sub("sub", middle, compensate={}), http("then", service, "sub"))))
+    new = finished(again(txn, tasks=["then"], force=True).instance_id)
+    child = Transaction.objects.get(parent=txn)
+    for below in (child, Transaction.objects.get(parent=child)):
+        with pytest.raises(IllegalMove, match=f"run again as {new.instance_id}, which stands on it"):
+            operate.compensate_transaction(below.instance_id, actor="ann")
+
+    operate.compensate_transaction(new.instance_id, actor="ann")
+    compensated(new.instance_id)
+    operate.compensate_transaction(txn.instance_id, actor="ann")
+
+    assert compensated(txn.instance_id) == "done"
+    assert stored(child.instance_id).compensation == "done"
+
+
+def test_what_an_optional_fan_gave_before_some_items_failed_is_carried_over(
+    worker: WorkerThread, service: Service
+) -> None:
+    service.answer("/pick/a", Answer(body={"picked": "a"}))
+    service.answer("/pick/b", REFUSED)
+    then = http("then", service, "pick", input={"all": "${tasks.pick.output}"})
+    txn = finished(begin(make_flow(each("pick", service, optional=True), then), params={"items": ["a", "b"]}))
+
+    finished(again(txn, tasks=["then"], force=True).instance_id)
+
+    first, second = service.calls_of("/then")
+    assert [one and one["body"] for one in first.body["all"]] == [{"picked": "a"}, None]
+    assert second.body == first.body
+
+
 # What was run again goes on in one place.
 
 
@@ -332,6 +421,42 @@ def test_a_child_of_the_first_one_can_do_nothing_any_more(worker: WorkerThread, 
 
     with pytest.raises(IllegalMove, match="run again"):
         operate.retry_transaction(child.instance_id, actor="ann")
+
+
+def test_a_child_that_waits_for_the_rerun_of_its_parent_can_do_nothing_after_it(
+    worker: WorkerThread, service: Service
+) -> None:
+    packing = make_flow(http("pack", service))
+    service.answer("/pack", REFUSED)
+    txn = finished(begin(make_flow(sub("sub", packing))))
+    child = Transaction.objects.get(parent=txn)
+    results: list[str] = []
+
+    def retry() -> None:
+        try:
+            operate.retry_transaction(child.instance_id, actor="bob")
+            results.append("done")
+        except IllegalMove as error:
+            results.append(str(error))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=retry)
+    with transaction.atomic():
+        new = again(txn)
+        thread.start()
+        wait_for(_somebody_waits_for_a_lock)
+    thread.join()
+
+    assert "run again" in results[0]
+    assert finished(new.instance_id).status == "success"
+    assert paths(service) == ["/pack", "/pack"]
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
 
 
 def test_of_two_operators_one_runs_it_again(shipped: Transaction) -> None:

@@ -305,6 +305,34 @@ def at_it_below(transaction: Transaction) -> str | None:
         return row[0] if row else None
 
 
+def chain_before(transaction: Transaction) -> list[int]:
+    """The ids of what it is run again of, and what that is run again of, and so on."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CHAIN_BEFORE, {"id": transaction.pk})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def undone_below(transaction: Transaction) -> set[str]:
+    """Its tasks that count on a success below them which was undone afterwards, by itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNDONE_BELOW, {"id": transaction.pk})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def lock_above(instance_id: str) -> None:
+    """Those above a transaction, if it belongs to their forward work."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ABOVE, {"id": instance_id})
+
+
+def stands_on_above(instance_id: str) -> str | None:
+    """The instance id of one as which one of those was run again, and that has not been undone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STANDS_ON_ABOVE, {"id": instance_id})
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+
 def reach_from_above(instance_id: str) -> str | None:
     """For a transaction that is to go on by itself: those above it, if it belongs to their forward work, are locked.
     Their failed runs that wait for its repair may have been executed from now on, so that undoing them reaches it.
@@ -313,10 +341,12 @@ def reach_from_above(instance_id: str) -> str | None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_ABOVE, {"id": instance_id})
-        above = cursor.fetchall()
-        if above:
-            cursor.execute(_MARK_ABOVE, {"id": instance_id})
-    return next((row[1] for row in above if row[0]), None)
+        if not cursor.fetchall():
+            return None
+        cursor.execute(_MARK_ABOVE, {"id": instance_id})
+        cursor.execute(_OVER_ABOVE, {"id": instance_id})
+        row = cursor.fetchone()
+        return row[0] if row else None
 
 
 _AT_IT_BELOW = """
@@ -338,10 +368,36 @@ _ABOVE = """
     )
 """
 _LOCK_ABOVE = f"""{_ABOVE}
-    SELECT t.compensation <> 'none' OR t.cancelling OR t.status = 'cancelled'
-        OR EXISTS (SELECT FROM transactions_transaction a WHERE a.rerun_of_id = t.id), t.instance_id
-    FROM transactions_transaction t JOIN above ON t.id = above.parent_id ORDER BY t.id FOR NO KEY UPDATE OF t
+    SELECT t.id FROM transactions_transaction t JOIN above ON t.id = above.parent_id ORDER BY t.id
+    FOR NO KEY UPDATE OF t
 """  # noqa: S608  # parts of ours
+_OVER_ABOVE = f"""{_ABOVE}
+    SELECT t.instance_id FROM transactions_transaction t JOIN above ON t.id = above.parent_id
+    WHERE t.compensation <> 'none' OR t.cancelling OR t.status = 'cancelled' OR t.was_run_again
+    ORDER BY t.id LIMIT 1
+"""  # noqa: S608  # parts of ours
+_STANDS_ON_ABOVE = f"""{_ABOVE}
+    SELECT a.instance_id FROM transactions_transaction a JOIN above ON a.rerun_of_id = above.parent_id
+    WHERE a.compensation <> 'done' ORDER BY a.id LIMIT 1
+"""  # noqa: S608  # parts of ours
+_CHAIN_BEFORE = """
+    WITH RECURSIVE chain AS (
+        SELECT rerun_of_id FROM transactions_transaction WHERE id = %(id)s
+        UNION
+        SELECT t.rerun_of_id FROM transactions_transaction t JOIN chain ON t.id = chain.rerun_of_id
+    )
+    SELECT rerun_of_id FROM chain WHERE rerun_of_id IS NOT NULL
+"""
+_UNDONE_BELOW = """
+    WITH RECURSIVE below AS (
+        SELECT id, parent_task_id AS task_id, compensation FROM transactions_transaction
+        WHERE parent_id = %(id)s AND parent_op = 'action' AND status = 'success'
+        UNION ALL
+        SELECT t.id, below.task_id, t.compensation FROM transactions_transaction t JOIN below ON t.parent_id = below.id
+        WHERE t.parent_op = 'action' AND t.status = 'success'
+    )
+    SELECT DISTINCT task_id FROM below WHERE compensation <> 'none'
+"""
 _MARK_ABOVE = f"""{_ABOVE}
     UPDATE dist_task_taskrun r SET maybe_executed = true FROM above
     WHERE r.transaction_id = above.parent_id AND r.task_id = above.parent_task_id AND r.op = 'action'
