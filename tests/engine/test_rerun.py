@@ -423,6 +423,18 @@ def test_a_child_of_the_first_one_can_do_nothing_any_more(worker: WorkerThread, 
         operate.retry_transaction(child.instance_id, actor="ann")
 
 
+def test_nobody_is_asked_to_repair_a_child_that_cannot_go_on(worker: WorkerThread, service: Service) -> None:
+    packing = make_flow(http("pack", service))
+    service.answer("/pack", REFUSED)
+    txn = finished(begin(make_flow(sub("sub", make_flow(sub("deep", packing))))))
+    assert ExceptionRecord.objects.unhandled().count() == 3
+
+    new = finished(again(txn).instance_id)
+
+    assert new.status == "success"
+    assert set(ExceptionRecord.objects.values_list("resolution", "handled_by")) == {("rerun", "ann")}
+
+
 def test_a_child_that_waits_for_the_rerun_of_its_parent_can_do_nothing_after_it(
     worker: WorkerThread, service: Service
 ) -> None:

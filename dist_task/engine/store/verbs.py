@@ -26,6 +26,7 @@ from dist_task.states import (
     WHOLE,
     CompensationStatus,
     ExceptionStatus,
+    Op,
     RunStatus,
     TransactionStatus,
     WaitsFor,
@@ -388,6 +389,14 @@ _CHAIN_BEFORE = """
     )
     SELECT rerun_of_id FROM chain WHERE rerun_of_id IS NOT NULL
 """
+_FORWARD_BELOW = """
+    WITH RECURSIVE below AS (
+        SELECT id FROM transactions_transaction WHERE parent_id = %(id)s AND parent_op = 'action'
+        UNION ALL
+        SELECT t.id FROM transactions_transaction t JOIN below ON t.parent_id = below.id WHERE t.parent_op = 'action'
+    )
+    SELECT id FROM below
+"""
 _UNDONE_BELOW = """
     WITH RECURSIVE below AS (
         SELECT id, parent_task_id AS task_id, compensation FROM transactions_transaction
@@ -429,10 +438,14 @@ def mark_handled(*, exception_id: int, actor: str, remark: str, resolution: str)
 
 
 def close_exceptions(transaction: Transaction, *, actor: str, remark: str, resolution: str) -> int:
-    """All of a transaction that nobody has handled; how many."""
+    """All that nobody has handled of a transaction that cannot go on, and of the forward work of what it has started;
+    how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FORWARD_BELOW, {"id": transaction.pk})
+        below = [row[0] for row in cursor.fetchall()]
     return (
         ExceptionRecord.objects.unhandled()
-        .filter(transaction=transaction)
+        .filter(Q(transaction=transaction) | Q(transaction__in=below, op=Op.ACTION))
         .update(
             status=ExceptionStatus.HANDLED,
             handled_at=Now(),
