@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dist_task.engine import operate, rerun
+from dist_task.engine.prune import prune
 from dist_task.engine.rerun import Forward
 from dist_task.errors import Conflict, IllegalMove, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
@@ -491,6 +494,34 @@ def test_of_two_operators_one_runs_it_again(shipped: Transaction) -> None:
     assert sum(isinstance(each, str) for each in results) == 1
     assert sum("go on there" in str(each) for each in results) == 5
     finished(f"{shipped.instance_id}:r2")
+
+
+def test_pruning_that_has_looked_before_leaves_what_runs_again(shipped: Transaction) -> None:
+    """Its statement takes a second for each row here, as it does for very many rows."""
+
+    def slowly(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.endswith("FOR UPDATE SKIP LOCKED"):
+            sql = sql.replace(" WHERE ", " WHERE pg_sleep(1) IS NOT NULL AND ", 1)
+        return execute(sql, params, many, context)
+
+    def look() -> None:
+        with connection.execute_wrapper(slowly):
+            prune(before=timezone.now() + timedelta(hours=1), statuses={"success"}, limit=1)
+        connections.close_all()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    wait_for(_somebody_sleeps)
+    new = again(shipped, tasks=["ship"], force=True)
+    thread.join()
+
+    assert finished(new.instance_id).rerun_of_id == stored(shipped.instance_id).pk
+
+
+def _somebody_sleeps() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        return cursor.fetchone() is not None
 
 
 def test_of_a_retry_and_a_rerun_at_once_one_wins(worker: WorkerThread, service: Service) -> None:
