@@ -336,7 +336,8 @@ def stands_on_above(instance_id: str) -> str | None:
 
 def reach_from_above(instance_id: str) -> str | None:
     """For a transaction that is to go on by itself: those above it, if it belongs to their forward work, are locked.
-    Their failed runs that wait for its repair may have been executed from now on, so that undoing them reaches it.
+    Their runs that wait for its repair, or to ask for it again, may have been executed from now on, so that undoing
+    them reaches it.
 
     Returns the instance id of one that is undone, cancelled or was run again, for which nothing may be done any more.
     """
@@ -410,7 +411,7 @@ _UNDONE_BELOW = """
 _MARK_ABOVE = f"""{_ABOVE}
     UPDATE dist_task_taskrun r SET maybe_executed = true FROM above
     WHERE r.transaction_id = above.parent_id AND r.task_id = above.parent_task_id AND r.op = 'action'
-      AND r.item = above.parent_item AND r.status = 'failed'
+      AND r.item = above.parent_item AND r.status IN ('failed', 'pending')
 """  # noqa: S608  # parts of ours
 
 
