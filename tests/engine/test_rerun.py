@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 from dist_task.engine import operate, rerun
 from dist_task.engine.prune import prune
 from dist_task.engine.rerun import Forward
-from dist_task.errors import Conflict, IllegalMove, InvalidRequest, NotFound
+from dist_task.errors import Conflict, DistTaskError, IllegalMove, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import InvalidValue
 from exceptions_app.models import ExceptionRecord
@@ -181,6 +185,35 @@ def test_a_subflow_that_runs_again_starts_another_transaction(worker: WorkerThre
     new = finished(again(txn, force=True).instance_id)
 
     assert Transaction.objects.get(parent=new).instance_id == f"{txn.instance_id}:r2.sub"
+
+
+def test_undoing_looks_at_what_was_carried_over(worker: WorkerThread, service: Service) -> None:
+    order, pay, _ship = chain(service)
+    pay["compensate"]["input"] = {"order": "${tasks.order.output.no}"}
+    last = undoable("last", service, "pay", "pick")
+    last["compensate"]["input"] = {"all": "${tasks.pick.output}"}
+    for item in "ab":
+        service.answer(f"/pick/{item}", Answer(body={"picked": item}))
+    txn = finished(begin(make_flow(order, pay, each("pick", service), last), params={"items": ["a", "b"]}))
+    second = finished(again(txn, tasks=["last"], force=True).instance_id)
+    third = finished(again(second, tasks=["pay"], force=True).instance_id)
+
+    operate.compensate_transaction(third.instance_id, actor="ann")
+
+    assert compensated(third.instance_id) == "done"
+    assert service.calls_of("/undo-pay")[0].body == {"order": 7}
+    assert [one["picked"] for one in service.calls_of("/undo-last")[0].body["all"]] == ["a", "b"]
+
+
+def test_no_items_are_carried_over_as_none(worker: WorkerThread, service: Service) -> None:
+    then = http("then", service, "pick", input={"all": "${tasks.pick.output}"})
+    txn = finished(begin(make_flow(each("pick", service), then), params={"items": []}))
+
+    with pytest.raises(IllegalMove, match=r"^then may have done"):
+        again(txn)
+    finished(again(txn, tasks=["then"], force=True).instance_id)
+
+    assert [call.body for call in service.calls_of("/then")] == [{"all": []}] * 2
 
 
 def test_an_inactive_flow_is_no_obstacle(shipped: Transaction) -> None:
@@ -552,6 +585,58 @@ def test_of_a_retry_and_a_rerun_at_once_one_wins(worker: WorkerThread, service: 
     assert list(results.values()).count("done") == 1, results
     wait_for(lambda: not Transaction.objects.exclude(status__in=("success", "failed")).exists())
     assert len(service.calls_of("/pay")) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_people_do_at_once_with_children_the_invariants_hold(
+    worker: WorkerThread, service: Service, seed: int
+) -> None:
+    """They are verified at the end, as after each test here."""
+    packing = sub("pack", make_flow(undoable("pack", service)), "order", compensate={})
+    flow = make_flow(undoable("order", service), packing, http("ship", service, "pack"))
+    service.answer("/pack", *[REFUSED, PAID] * 3)
+    for _ in range(6):
+        finished(begin(flow))
+    errors: list[BaseException] = []
+
+    def person(number: int) -> None:
+        chance = random.Random(seed * 100 + number)
+        try:
+            for _ in range(25):
+                _do_something(chance)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    people = [threading.Thread(target=person, args=(number,)) for number in range(4)]
+    for each_one in people:
+        each_one.start()
+    for each_one in people:
+        each_one.join()
+
+    assert errors == []
+    wait_for(lambda: not Transaction.objects.unfinished().exists(), seconds=60)
+    wait_for(lambda: not Transaction.objects.filter(compensation="running").exists(), seconds=60)
+    assert Transaction.objects.filter(rerun_of__isnull=False).exists()
+
+
+def _do_something(chance: random.Random) -> None:
+    instance_id = chance.choice(list(Transaction.objects.values_list("instance_id", flat=True)))
+    records = ExceptionRecord.objects.filter(transaction__instance_id=instance_id).values_list("pk", flat=True)
+    tasks = chance.choice([[], ["pack"], ["ship"]])
+    verbs: list[Callable[[], object]] = [
+        lambda: operate.rerun_transaction(instance_id, tasks=tasks, force=True, **WHY),
+        lambda: operate.rerun_transaction(instance_id, tasks=tasks, **WHY),
+        lambda: operate.retry_transaction(instance_id, actor="ann"),
+        lambda: operate.compensate_transaction(instance_id, actor="ann"),
+        lambda: operate.cancel_transaction(instance_id, actor="ann"),
+    ]
+    for pk in records:
+        verbs.append(partial(operate.skip_run, pk, force=True, **WHY))
+        verbs.append(partial(operate.retry_exception, pk, actor="ann", delay_seconds=0, force=True))
+    with suppress(DistTaskError):
+        chance.choice(verbs)()
 
 
 # The plan, over graphs.
