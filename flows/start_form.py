@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from flows.models import Flow
 MOST_ASKED = 60
 """So many fields are asked for one by one; what is beyond them is written as JSON."""
 LONGEST_TEXT = 10_000
+LONGEST_NAME = 50
+"""Of a property that is asked for: a longer one is not shown, nor named in refusals, in full."""
+MOST_CHOICES = 200
+WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,300}\s*")
 SCHEMA_TYPES = {"string": "string", "integer": "int", "number": "float", "boolean": "bool"}
 
 
@@ -54,7 +59,8 @@ def asked_for(definition: FlowDefinition) -> list[Asked]:
     """By its schema where the flow has one, which all params have to fit; else what its tasks take."""
     schema = definition.params_schema
     found = _of_schema(schema.schema) if schema is not None else _of_tasks(definition)
-    by_name = {each.field: each for each in islice(found, MOST_ASKED)}
+    named = (each for each in found if 0 < len(each.path[-1]) <= LONGEST_NAME)
+    by_name = {each.field: each for each in islice(named, MOST_ASKED)}
     return list(by_name.values())
 
 
@@ -63,7 +69,7 @@ def _of_schema(schema: Mapping[str, Any]) -> Iterator[Asked]:
     for name, about in properties.items():
         told = about if isinstance(about, dict) else {}
         choices = told.get("enum", ())
-        is_choice = bool(choices) and all(isinstance(each, str) for each in choices)
+        is_choice = 0 < len(choices) <= MOST_CHOICES and all(isinstance(each, str) and each for each in choices)
         yield Asked(
             (name,),
             type=SCHEMA_TYPES.get(told.get("type", ""), "*") if isinstance(told.get("type"), str) else "*",
@@ -91,6 +97,15 @@ def _of_tasks(definition: FlowDefinition) -> Iterator[Asked]:
             )
 
 
+class NumberField(forms.FloatField):
+    """A whole number stays one: a float has not all digits of a large one."""
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
+            return int(value)
+        return super().to_python(value)
+
+
 class StartForm(forms.Form):
     instance_id = forms.CharField(
         label=gettext_lazy("Instance id"),
@@ -109,7 +124,7 @@ class StartForm(forms.Form):
         """`like`: the params of another transaction, to begin with."""
         self._flow, self._definition = flow, definition
         self.asked = asked_for(definition)
-        suggested = {each.field: each.suggested for each in self.asked if each.suggested is not None}
+        suggested = {each.field: each.suggested for each in self.asked if _can_hold(each, each.suggested)}
         values, rest = _parted(like, asked=self.asked)
         super().__init__(data, initial={**suggested, **values, "rest": rest or None})
         for each in self.asked:
@@ -182,13 +197,15 @@ def _form_field(asked: Asked) -> forms.Field:
     if asked.type in ("int", "int64"):
         return forms.IntegerField(**common)
     if asked.type in ("float", "float64"):
-        return forms.FloatField(**common)
+        return NumberField(**common)
     if asked.type == "bool":
         words = [("", "–"), (True, _("Yes")), (False, _("No"))]
         return forms.TypedChoiceField(choices=words, coerce=lambda text: text == "True", empty_value=None, **common)
     if asked.type == "time":
         return forms.CharField(max_length=40, empty_value=None, **common)
-    return StrictJSONField(widget=forms.Textarea(attrs={"rows": 2, "cols": 60, "class": "code"}), **common)
+    field = StrictJSONField(widget=forms.Textarea(attrs={"rows": 2, "cols": 60, "class": "code"}), **common)
+    field.empty_values = [None]  # an empty list or text is a value
+    return field
 
 
 def _told(asked: Asked) -> str:
@@ -204,7 +221,7 @@ def _merged(rest: Mapping[str, Any], *, asked: Iterable[Asked], values: Mapping[
     params: dict[str, Any] = deepcopy(dict(rest))
     for each in asked:
         value = values.get(each.field)
-        if value is None or value == "":
+        if value is None or (value == "" and each.type != "*") or (value == "" and each.choices):
             continue
         *above, last = each.path
         inner = params
@@ -217,13 +234,31 @@ def _merged(rest: Mapping[str, Any], *, asked: Iterable[Asked], values: Mapping[
 
 
 def _parted(params: Mapping[str, Any], *, asked: Iterable[Asked]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of the fields that are asked for, and the rest."""
+    """The values of the fields that are asked for, and the rest: also what a field would give back otherwise."""
     rest: dict[str, Any] = deepcopy(dict(params))
     values: dict[str, Any] = {}
     for each in asked:
         inner: Any = rest
         for key in each.path[:-1]:
             inner = inner.get(key) if isinstance(inner, dict) else None
-        if isinstance(inner, dict) and each.path[-1] in inner:
+        if isinstance(inner, dict) and _can_hold(each, inner.get(each.path[-1])):
             values[each.field] = inner.pop(each.path[-1])
-    return values, {key: value for key, value in rest.items() if value != {}}
+            if not inner and inner is not rest:
+                del rest[each.path[0]]
+    return values, rest
+
+
+def _can_hold(asked: Asked, value: Any) -> bool:
+    """Whether the field, left as it is shown, gives just this value: what is empty counts as left out, and a line of
+    text has no breaks."""
+    if asked.choices:
+        return value in asked.choices
+    if asked.type in ("string", "time"):
+        return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable()
+    if asked.type == "bool":
+        return isinstance(value, bool)
+    if asked.type in ("int", "int64"):
+        return isinstance(value, int) and not isinstance(value, bool)
+    if asked.type in ("float", "float64"):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return value is not None

@@ -39,9 +39,9 @@ def _another_stands_on(kin: Kin) -> bool:
     return kin.rerun_as is not None and kin.rerun_as.compensation != "done"
 
 
-def _may_run_again(txn: Any, kin: Kin) -> bool:
+def _may_run_again(txn: Any) -> bool:
     has_ended = txn.is_final and txn.compensation in ("none", "done")
-    return bool(has_ended and txn.parent_id is None and kin.rerun_as is None)
+    return bool(has_ended and txn.parent_id is None and not txn.was_run_again)
 
 
 @admin.register(Transaction, site=site)
@@ -91,9 +91,7 @@ class TransactionAdmin(KeysetAdmin):
         extra["can_compensate"] = self.has_compensate_permission(request)
         extra["can_start"] = request.user.has_perm("transactions.add_transaction")
         extra["stands_below"] = txn is not None and _another_stands_on(extra["kin"])
-        extra["can_rerun"] = (
-            self.has_rerun_permission(request) and txn is not None and _may_run_again(txn, extra["kin"])
-        )
+        extra["can_rerun"] = self.has_rerun_permission(request) and txn is not None and _may_run_again(txn)
         if txn is not None and txn.is_final and rule.is_needed(Act.COMPENSATE):
             extra["approval_request"] = verbs.awaiting_request(txn)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})

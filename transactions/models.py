@@ -99,6 +99,12 @@ class Transaction(models.Model):
         db_index=False,
         db_constraint=False,
     )
+    was_run_again = models.BooleanField(
+        _("was run again"),
+        default=False,
+        db_default=False,
+        help_text=_("It goes on there, also once that one has been removed."),
+    )
 
     objects = TransactionQuerySet.as_manager()
 

@@ -157,7 +157,7 @@ def _undo(child: Transaction | None) -> Result | Ongoing:
         return _result(_told(child, is_undoing=True))
     try:
         if child.is_final:
-            operate.undo_transaction(child.instance_id, actor=ACTOR, remark=_("its parent is compensated"))
+            operate.undo_below(child.instance_id, actor=ACTOR, remark=_("its parent is compensated"))
         else:
             Transaction.objects.filter(pk=child.pk).update(owes_parent=True)
             operate.cancel_transaction(child.instance_id, actor=ACTOR, remark=_("its parent is compensated"))

@@ -82,13 +82,20 @@ def _count(*, before: datetime, statuses: Collection[str]) -> int:
 def _prune_batch(*, before: datetime, statuses: Collection[str], size: int) -> int:
     """What refers to them first, by hand: the cascade would read every row of them into memory."""
     old = _prunable(before=before, statuses=statuses).select_for_update(skip_locked=True)
-    ids = list(old.values_list("pk", flat=True)[:size])
+    ids = set(old.values_list("pk", flat=True)[:size])
+    ids -= _run_again(ids)
     for model in (ApprovalRequest, ExceptionRecord, ExecutionLog, TaskRun):
         rows = model.objects.filter(transaction_id__in=ids)
         rows._raw_delete(rows.db)
     rows = Transaction.objects.filter(pk__in=ids)
     rows._raw_delete(rows.db)
     return len(ids)
+
+
+def _run_again(ids: Collection[int]) -> set[int]:
+    """Those of these locked rows that were run again while they were looked for, which that look did not see."""
+    found = Transaction.objects.filter(rerun_of__in=ids).values_list("rerun_of", flat=True)
+    return {pk for pk in found if pk is not None}
 
 
 def prune_deliveries(*, before: datetime, limit: int, dry_run: bool = False) -> int:

@@ -21,17 +21,18 @@ _NAMED = re.compile(r"(.+):r([1-9][0-9]{0,5})", re.DOTALL)
 
 
 class Forward(NamedTuple):
-    """How a forward run of the transaction stands."""
+    """How a forward run of the transaction stands. `is_undone`: its compensation has succeeded, and was not skipped."""
 
     task_id: str
     item: int
     status: str
     attempt: int
     maybe_executed: bool
+    is_undone: bool = False
 
     @property
     def has_done_something(self) -> bool:
-        return self.status == RunStatus.SUCCESS or self.maybe_executed
+        return (self.status == RunStatus.SUCCESS or self.maybe_executed) and not self.is_undone
 
 
 class Rerun(NamedTuple):
@@ -46,19 +47,21 @@ class Rerun(NamedTuple):
 
 
 def plan(
-    definition: FlowDefinition, *, forward: Iterable[Forward], start: Collection[str], is_undone: bool = False
+    definition: FlowDefinition,
+    *,
+    forward: Iterable[Forward],
+    start: Collection[str],
+    is_undone: bool = False,
+    before: Iterable[Forward] = (),
 ) -> Rerun:
     """From the tasks `start` on, or from the beginning where none is named: they and all that depends on them.
 
-    `is_undone`: the transaction has been compensated, so nothing of it can be taken over.
+    `is_undone`: the transaction has been compensated, so nothing of it can be taken over. `before`: the forward runs of
+    those that it is run again of itself, which have done what it has carried over.
     """
-    whole: dict[str, Forward] = {}
-    has_done: set[str] = set()
-    for run in forward:
-        if run.item == WHOLE:
-            whole[run.task_id] = run
-        if run.has_done_something:
-            has_done.add(run.task_id)
+    forward = list(forward)
+    whole = {run.task_id: run for run in forward if run.item == WHOLE}
+    has_done = {run.task_id for run in (*forward, *before) if _has_done_something(run, definition)}
     from_the_start = is_undone or not start
     named = set(definition.tasks) if from_the_start else _with_dependents(definition, start=start)
     carried = {task_id for task_id, run in whole.items() if task_id not in named and _is_satisfied(run, definition)}
@@ -67,15 +70,10 @@ def plan(
         for task_id, run in whole.items()
         if task_id not in named and task_id not in carried and (run.attempt or task_id in has_done)
     }
-    done = {
-        task_id
-        for task_id in has_done - carried - untold
-        if not (is_undone and definition.tasks[task_id].compensate is not None)
-    }
     return Rerun(
         runs=_in_order(definition, definition.tasks.keys() - carried - untold),
         carried=_in_order(definition, carried),
-        done=_in_order(definition, done),
+        done=_in_order(definition, has_done - carried - untold),
         untold=_in_order(definition, untold),
     )
 
@@ -100,6 +98,12 @@ def _with_dependents(definition: FlowDefinition, *, start: Collection[str]) -> s
         found.update(below)
         waiting += below
     return found
+
+
+def _has_done_something(run: Forward, definition: FlowDefinition) -> bool:
+    """As undoing sees it: a task with items has done what these have."""
+    is_of_items = definition.tasks[run.task_id].foreach is not None
+    return run.has_done_something and is_of_items == (run.item != WHOLE)
 
 
 def _is_satisfied(run: Forward, definition: FlowDefinition) -> bool:

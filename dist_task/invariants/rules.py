@@ -246,7 +246,7 @@ RULES = (
         sql="""SELECT a.instance_id AS example FROM transactions_transaction a
             JOIN transactions_transaction t ON t.id = a.rerun_of_id
             WHERE t.completed_at IS NULL OR t.completed_at > a.created_at OR t.flow_id <> a.flow_id
-               OR t.params <> a.params OR t.parent_id IS NOT NULL""",
+               OR t.params <> a.params OR t.parent_id IS NOT NULL OR NOT t.was_run_again""",
     ),
     Rule(
         10,

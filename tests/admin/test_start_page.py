@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from dist_task.engine.start import StartRequest, start
 from flows.models import Flow, TaskDefinition
 from flows.register import register
 from flows.registry_rows import load
@@ -53,6 +55,45 @@ def payment(db: None) -> Flow:
 def strict(db: None) -> Flow:
     definition = {"tasks": [{"id": "pay", "type": "noop"}], "params_schema": SCHEMA}
     return register(name="strict", flow_type="t", definition=definition, create_user="t")
+
+
+class _Form(HTMLParser):
+    """The values of a form's fields as a browser holds them, nothing changed by anybody."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+        self._area: str | None = None
+        self._select: str | None = None
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = dict(attrs)
+        name, value = has.get("name") or "", has.get("value") or ""
+        if tag == "input" and name.startswith("params"):
+            self.values[name] = value.replace("\r", "").replace("\n", "")  # as HTML says of one line of text
+        elif tag == "textarea":
+            self._area, self.values[name] = name, ""
+        elif tag == "select":
+            self._select = name
+        elif tag == "option" and self._select is not None and ("selected" in has or self._select not in self.values):
+            self.values[self._select] = value
+
+    def handle_data(self, data: str) -> None:
+        if self._area is not None:
+            self.values[self._area] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea" and self._area is not None:
+            text = self.values[self._area].removeprefix("\r").removeprefix("\n")
+            self.values[self._area] = text.replace("\r\n", "\n").replace("\n", "\r\n")
+            self._area = None
+        elif tag == "select":
+            self._select = None
+
+
+def as_a_browser_sends(page: str) -> dict[str, str]:
+    return {name: value for name, value in _Form(page).values.items() if name == "rest" or name.startswith("params")}
 
 
 def sent(flow: Flow, root: Client, **values: Any) -> Any:
@@ -146,6 +187,87 @@ def test_it_begins_with_the_params_of_another_one(root: Client, payment: Flow) -
     assert (
         f"?like={txn.pk}" in root.get(reverse("admin:transactions_transaction_change", args=(txn.pk,))).content.decode()
     )
+
+
+ODD: dict[str, Any] = {
+    "type": "object",
+    "required": ["lines"],
+    "properties": {
+        "amount": {"type": "number"},
+        "note": {"type": "string"},
+        "express": {"type": "boolean"},
+        "speed": {"enum": ["", "fast"]},
+        "lines": {"type": "array"},
+        "count": {"type": "integer"},
+        "any": True,
+    },
+}
+
+
+@pytest.fixture
+def odd(db: None) -> Flow:
+    definition = {"tasks": [{"id": "pay", "type": "noop"}], "params_schema": ODD}
+    return register(name="odd", flow_type="t", definition=definition, create_user="t")
+
+
+@pytest.mark.parametrize("text", ["9007199254740993", "12345678901234567890", "-3"])
+def test_a_number_is_taken_to_the_last_digit(root: Client, odd: Flow, text: str) -> None:
+    sent(odd, root, **{"params.amount": text, "params.lines": "[]"})
+
+    assert Transaction.objects.get().params == {"amount": int(text), "lines": []}
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e400", "0x1", "9" * 5000])
+def test_what_is_no_number_is_refused(root: Client, odd: Flow, text: str) -> None:
+    assert set(sent(odd, root, **{"params.amount": text, "params.lines": "[]"}).context["form"].errors) == {
+        "params.amount"
+    }
+    assert not Transaction.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"lines": [], "note": "two\nlines"},
+        {"lines": [1], "note": "", "speed": ""},
+        {"lines": [], "any": None},
+        {"lines": [], "meta": {}, "any": {}},
+        {"lines": [], "any": "", "note": "x" * 20_000},
+        {"lines": [], "amount": 9007199254740993, "express": False, "count": 0},
+        {"lines": [], "amount": 1.5, "express": True, "note": " x ", "speed": "fast", "any": [None, "1"]},
+    ],
+)
+def test_one_like_another_has_just_its_params(root: Client, odd: Flow, params: dict[str, Any]) -> None:
+    start(StartRequest("other", odd.pk, params), actor="t")
+    txn = Transaction.objects.get()
+
+    page = root.get(page_of(odd, f"?like={txn.pk}")).content.decode()
+    sent(odd, root, **as_a_browser_sends(page))
+
+    assert Transaction.objects.get(instance_id="p1").params == params
+
+
+def test_properties_that_no_form_can_name_are_left_to_json(root: Client, db: None) -> None:
+    names = ["x" * 5000, "x" * 5001, "", "ok.$[0]'\"", "ordinary"]
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+    definition = {"tasks": [{"id": "pay", "type": "noop"}], "params_schema": schema}
+    flow = register(name="names", flow_type="t", definition=definition, create_user="t")
+
+    assert [each.path[-1] for each in asked_for(load(flow))] == ["ok.$[0]'\"", "ordinary"]
+    sent(flow, root, **{each.field: each.path[-1] for each in asked_for(load(flow))})
+
+    assert Transaction.objects.get().params == {"ok.$[0]'\"": "ok.$[0]'\"", "ordinary": "ordinary"}
+
+
+def test_a_long_list_of_choices_is_written(root: Client, db: None) -> None:
+    schema = {"type": "object", "properties": {"sku": {"type": "string", "enum": [f"s{n}" for n in range(10_000)]}}}
+    definition = {"tasks": [{"id": "pay", "type": "noop"}], "params_schema": schema}
+    flow = register(name="skus", flow_type="t", definition=definition, create_user="t")
+
+    assert len(root.get(page_of(flow)).content) < 100_000
+    assert sent(flow, root, **{"params.sku": "nothing"}).context["form"].errors
+    sent(flow, root, **{"params.sku": "s9999"})
+    assert Transaction.objects.get().params == {"sku": "s9999"}
 
 
 @pytest.mark.parametrize("like", ["x", "-1", "9" * 30, "٣", "999999"])

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from dist_task.engine import operate
 from dist_task.engine.operate import compensate_transaction
+from dist_task.errors import IllegalMove
 from dist_task.models import Worker
 from tests.commands.rows import claim, fail_one, make_flow, make_older, start_one, status_of, succeed_one
 from transactions.models import Transaction
@@ -125,6 +127,21 @@ def test_prune_leaves_what_was_run_again_as_long_as_the_one_that_stands_on_it(ru
 
     assert would.out.startswith("2 transactions would be removed")
     assert ran.out.startswith("2 transactions removed")
+
+
+def test_what_was_run_again_goes_on_nowhere_else_once_that_one_was_pruned(run):
+    fail_one("order", flow=make_flow())
+    again = operate.rerun_transaction("order", actor="ann", remark="the price was wrong", force=True)
+    now = timezone.now()
+    Transaction.objects.filter(pk=again.pk).update(status="success", started_at=now, completed_at=now, wake_at=None)
+    make_older(again.instance_id, by=timedelta(days=31))
+
+    ran = run("prune", "--older-than", "30d", "--status", "success")
+
+    assert ran.out.startswith("1 transaction removed")
+    for verb in (operate.retry_transaction, operate.cancel_transaction, operate.rerun_transaction):
+        with pytest.raises(IllegalMove, match="run again as a transaction that does not exist any more"):
+            verb("order", actor="bob", remark="again")
 
 
 def test_prune_stops_at_its_limit_and_says_so(run):

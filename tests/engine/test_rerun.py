@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dist_task.engine import operate, rerun
+from dist_task.engine.prune import prune
 from dist_task.engine.rerun import Forward
-from dist_task.errors import Conflict, IllegalMove, InvalidRequest, NotFound
+from dist_task.errors import Conflict, DistTaskError, IllegalMove, InvalidRequest, NotFound
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.problems import InvalidValue
 from exceptions_app.models import ExceptionRecord
@@ -180,6 +187,35 @@ def test_a_subflow_that_runs_again_starts_another_transaction(worker: WorkerThre
     assert Transaction.objects.get(parent=new).instance_id == f"{txn.instance_id}:r2.sub"
 
 
+def test_undoing_looks_at_what_was_carried_over(worker: WorkerThread, service: Service) -> None:
+    order, pay, _ship = chain(service)
+    pay["compensate"]["input"] = {"order": "${tasks.order.output.no}"}
+    last = undoable("last", service, "pay", "pick")
+    last["compensate"]["input"] = {"all": "${tasks.pick.output}"}
+    for item in "ab":
+        service.answer(f"/pick/{item}", Answer(body={"picked": item}))
+    txn = finished(begin(make_flow(order, pay, each("pick", service), last), params={"items": ["a", "b"]}))
+    second = finished(again(txn, tasks=["last"], force=True).instance_id)
+    third = finished(again(second, tasks=["pay"], force=True).instance_id)
+
+    operate.compensate_transaction(third.instance_id, actor="ann")
+
+    assert compensated(third.instance_id) == "done"
+    assert service.calls_of("/undo-pay")[0].body == {"order": 7}
+    assert [one["picked"] for one in service.calls_of("/undo-last")[0].body["all"]] == ["a", "b"]
+
+
+def test_no_items_are_carried_over_as_none(worker: WorkerThread, service: Service) -> None:
+    then = http("then", service, "pick", input={"all": "${tasks.pick.output}"})
+    txn = finished(begin(make_flow(each("pick", service), then), params={"items": []}))
+
+    with pytest.raises(IllegalMove, match=r"^then may have done"):
+        again(txn)
+    finished(again(txn, tasks=["then"], force=True).instance_id)
+
+    assert [call.body for call in service.calls_of("/then")] == [{"all": []}] * 2
+
+
 def test_an_inactive_flow_is_no_obstacle(shipped: Transaction) -> None:
     type(shipped.flow).objects.filter(pk=shipped.flow_id).update(is_active=False)
 
@@ -302,6 +338,95 @@ def test_what_is_not_there_is_refused() -> None:
         operate.plan_rerun("nobody")
 
 
+def test_what_one_before_has_done_is_not_done_again_unasked(shipped: Transaction, service: Service) -> None:
+    second = finished(again(shipped, tasks=["ship"], force=True).instance_id)
+
+    with pytest.raises(IllegalMove, match=r"^order, pay, ship may have done their work"):
+        again(second)
+    operate.compensate_transaction(second.instance_id, actor="ann")
+    compensated(second.instance_id)
+    with pytest.raises(IllegalMove, match=r"^order, pay, ship may have done their work"):
+        again(second)
+
+    operate.compensate_transaction(shipped.instance_id, actor="ann")
+    compensated(shipped.instance_id)
+    with pytest.raises(IllegalMove, match=r"^ship may have done their work"):
+        again(second)
+
+
+def test_what_was_passed_over_while_undoing_is_not_done_again_unasked(worker: WorkerThread, service: Service) -> None:
+    service.answer("/undo-a", REFUSED)
+    txn = finished(begin(make_flow(undoable("a", service), undoable("b", service))))
+    operate.compensate_transaction(txn.instance_id, actor="ann")
+    assert compensated(txn.instance_id) == "failed"
+    operate.skip_run(ExceptionRecord.objects.get().pk, force=True, **WHY)
+    wait_for(lambda: stored(txn.instance_id).compensation == "done")
+
+    with pytest.raises(IllegalMove, match=r"^a may have done their work"):
+        again(txn)
+
+
+def test_an_item_that_was_passed_over_while_undoing_is_not_done_again_unasked(
+    worker: WorkerThread, service: Service
+) -> None:
+    undo = {"config": {"url": service.url("/undo/${index}")}, "retry": {"strategy": "no_retry"}}
+    service.answer("/undo/1", REFUSED)
+    txn = finished(begin(make_flow(each("pick", service, compensate=undo)), params={"items": ["a", "b"]}))
+    operate.compensate_transaction(txn.instance_id, actor="ann")
+    assert compensated(txn.instance_id) == "failed"
+    operate.skip_run(ExceptionRecord.objects.get(item=1).pk, force=True, **WHY)
+    wait_for(lambda: stored(txn.instance_id).compensation == "done")
+
+    with pytest.raises(IllegalMove, match=r"^pick may have done their work"):
+        again(txn)
+
+
+def test_what_a_child_gave_is_not_carried_over_once_that_was_undone(worker: WorkerThread, service: Service) -> None:
+    packing = make_flow(undoable("pack", service))
+    txn = finished(begin(make_flow(sub("sub", packing), http("then", service, "sub"))))
+    child = Transaction.objects.get(parent=txn)
+    operate.compensate_transaction(child.instance_id, actor="ann")
+    compensated(child.instance_id)
+
+    with pytest.raises(IllegalMove, match=r"^what sub has started was undone"):
+        again(txn, tasks=["then"], force=True)
+
+    assert finished(again(txn, tasks=["sub"], force=True).instance_id).status == "success"
+
+
+def test_a_child_that_another_one_stands_on_is_undone_after_that(worker: WorkerThread, service: Service) -> None:
+    deep = make_flow(undoable("pack", service))
+    middle = make_flow(sub("deep", deep))
+    txn = finished(begin(make_flow(sub("sub", middle, compensate={}), http("then", service, "sub"))))
+    new = finished(again(txn, tasks=["then"], force=True).instance_id)
+    child = Transaction.objects.get(parent=txn)
+    for below in (child, Transaction.objects.get(parent=child)):
+        with pytest.raises(IllegalMove, match=f"run again as {new.instance_id}, which stands on it"):
+            operate.compensate_transaction(below.instance_id, actor="ann")
+
+    operate.compensate_transaction(new.instance_id, actor="ann")
+    compensated(new.instance_id)
+    operate.compensate_transaction(txn.instance_id, actor="ann")
+
+    assert compensated(txn.instance_id) == "done"
+    assert stored(child.instance_id).compensation == "done"
+
+
+def test_what_an_optional_fan_gave_before_some_items_failed_is_carried_over(
+    worker: WorkerThread, service: Service
+) -> None:
+    service.answer("/pick/a", Answer(body={"picked": "a"}))
+    service.answer("/pick/b", REFUSED)
+    then = http("then", service, "pick", input={"all": "${tasks.pick.output}"})
+    txn = finished(begin(make_flow(each("pick", service, optional=True), then), params={"items": ["a", "b"]}))
+
+    finished(again(txn, tasks=["then"], force=True).instance_id)
+
+    first, second = service.calls_of("/then")
+    assert [one and one["body"] for one in first.body["all"]] == [{"picked": "a"}, None]
+    assert second.body == first.body
+
+
 # What was run again goes on in one place.
 
 
@@ -334,6 +459,54 @@ def test_a_child_of_the_first_one_can_do_nothing_any_more(worker: WorkerThread, 
         operate.retry_transaction(child.instance_id, actor="ann")
 
 
+def test_nobody_is_asked_to_repair_a_child_that_cannot_go_on(worker: WorkerThread, service: Service) -> None:
+    packing = make_flow(http("pack", service))
+    service.answer("/pack", REFUSED)
+    txn = finished(begin(make_flow(sub("sub", make_flow(sub("deep", packing))))))
+    assert ExceptionRecord.objects.unhandled().count() == 3
+
+    new = finished(again(txn).instance_id)
+
+    assert new.status == "success"
+    assert set(ExceptionRecord.objects.values_list("resolution", "handled_by")) == {("rerun", "ann")}
+
+
+def test_a_child_that_waits_for_the_rerun_of_its_parent_can_do_nothing_after_it(
+    worker: WorkerThread, service: Service
+) -> None:
+    packing = make_flow(http("pack", service))
+    service.answer("/pack", REFUSED)
+    txn = finished(begin(make_flow(sub("sub", packing))))
+    child = Transaction.objects.get(parent=txn)
+    results: list[str] = []
+
+    def retry() -> None:
+        try:
+            operate.retry_transaction(child.instance_id, actor="bob")
+            results.append("done")
+        except IllegalMove as error:
+            results.append(str(error))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=retry)
+    with transaction.atomic():
+        new = again(txn)
+        thread.start()
+        wait_for(_somebody_waits_for_a_lock)
+    thread.join()
+
+    assert "run again" in results[0]
+    assert finished(new.instance_id).status == "success"
+    assert paths(service) == ["/pack", "/pack"]
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
+
+
 def test_of_two_operators_one_runs_it_again(shipped: Transaction) -> None:
     results: list[object] = []
 
@@ -354,6 +527,34 @@ def test_of_two_operators_one_runs_it_again(shipped: Transaction) -> None:
     assert sum(isinstance(each, str) for each in results) == 1
     assert sum("go on there" in str(each) for each in results) == 5
     finished(f"{shipped.instance_id}:r2")
+
+
+def test_pruning_that_has_looked_before_leaves_what_runs_again(shipped: Transaction) -> None:
+    """Its statement takes a second for each row here, as it does for very many rows."""
+
+    def slowly(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.endswith("FOR UPDATE SKIP LOCKED"):
+            sql = sql.replace(" WHERE ", " WHERE pg_sleep(1) IS NOT NULL AND ", 1)
+        return execute(sql, params, many, context)
+
+    def look() -> None:
+        with connection.execute_wrapper(slowly):
+            prune(before=timezone.now() + timedelta(hours=1), statuses={"success"}, limit=1)
+        connections.close_all()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    wait_for(_somebody_sleeps)
+    new = again(shipped, tasks=["ship"], force=True)
+    thread.join()
+
+    assert finished(new.instance_id).rerun_of_id == stored(shipped.instance_id).pk
+
+
+def _somebody_sleeps() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        return cursor.fetchone() is not None
 
 
 def test_of_a_retry_and_a_rerun_at_once_one_wins(worker: WorkerThread, service: Service) -> None:
@@ -384,6 +585,58 @@ def test_of_a_retry_and_a_rerun_at_once_one_wins(worker: WorkerThread, service: 
     assert list(results.values()).count("done") == 1, results
     wait_for(lambda: not Transaction.objects.exclude(status__in=("success", "failed")).exists())
     assert len(service.calls_of("/pay")) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_people_do_at_once_with_children_the_invariants_hold(
+    worker: WorkerThread, service: Service, seed: int
+) -> None:
+    """They are verified at the end, as after each test here."""
+    packing = sub("pack", make_flow(undoable("pack", service)), "order", compensate={})
+    flow = make_flow(undoable("order", service), packing, http("ship", service, "pack"))
+    service.answer("/pack", *[REFUSED, PAID] * 3)
+    for _ in range(6):
+        finished(begin(flow))
+    errors: list[BaseException] = []
+
+    def person(number: int) -> None:
+        chance = random.Random(seed * 100 + number)
+        try:
+            for _ in range(25):
+                _do_something(chance)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    people = [threading.Thread(target=person, args=(number,)) for number in range(4)]
+    for each_one in people:
+        each_one.start()
+    for each_one in people:
+        each_one.join()
+
+    assert errors == []
+    wait_for(lambda: not Transaction.objects.unfinished().exists(), seconds=60)
+    wait_for(lambda: not Transaction.objects.filter(compensation="running").exists(), seconds=60)
+    assert Transaction.objects.filter(rerun_of__isnull=False).exists()
+
+
+def _do_something(chance: random.Random) -> None:
+    instance_id = chance.choice(list(Transaction.objects.values_list("instance_id", flat=True)))
+    records = ExceptionRecord.objects.filter(transaction__instance_id=instance_id).values_list("pk", flat=True)
+    tasks = chance.choice([[], ["pack"], ["ship"]])
+    verbs: list[Callable[[], object]] = [
+        lambda: operate.rerun_transaction(instance_id, tasks=tasks, force=True, **WHY),
+        lambda: operate.rerun_transaction(instance_id, tasks=tasks, **WHY),
+        lambda: operate.retry_transaction(instance_id, actor="ann"),
+        lambda: operate.compensate_transaction(instance_id, actor="ann"),
+        lambda: operate.cancel_transaction(instance_id, actor="ann"),
+    ]
+    for pk in records:
+        verbs.append(partial(operate.skip_run, pk, force=True, **WHY))
+        verbs.append(partial(operate.retry_exception, pk, actor="ann", delay_seconds=0, force=True))
+    with suppress(DistTaskError):
+        chance.choice(verbs)()
 
 
 # The plan, over graphs.

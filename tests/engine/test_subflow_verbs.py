@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import psycopg2
 import pytest
@@ -17,7 +18,7 @@ from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
-from .conftest import begin, finished, make_flow
+from .conftest import begin, finished, make_flow, stored
 from .service import Service
 from .test_compensation import compensated, paths, undoable
 from .test_subflow import REFUSED, child_of, sub
@@ -146,3 +147,28 @@ def test_an_attempt_that_is_made_again_after_a_crash_takes_the_answer_that_came_
     assert (child_of(txn.instance_id).status, paths(service)) == ("failed", ["/book"])
     TaskRun.objects.filter(transaction=txn).update(status="failed", finished_at=Now(), answer=None)
     Transaction.objects.filter(pk=txn.pk).update(owner=None)
+
+
+def test_a_child_repaired_while_its_parent_is_to_try_again_is_undone_with_it(
+    start_worker: Callable[[], WorkerThread], service: Service
+) -> None:
+    """Both were retried, and before the parent has come to ask its child again, its task was skipped."""
+    first = start_worker()
+    service.answer("/pack", REFUSED)
+    parent = finished(begin(make_flow(sub("sub", make_flow(undoable("pack", service)), compensate={}))))
+    child = child_of(parent.instance_id)
+    first.stop()
+    operate.retry_transaction(parent.instance_id, actor="ann")
+    operate.retry_transaction(child.instance_id, actor="ann")
+    record = ExceptionRecord.objects.get(transaction=parent)
+
+    with pytest.raises(IllegalMove, match="may have been executed"):
+        operate.skip_run(record.pk, actor="ann", remark="we do without")
+    operate.skip_run(record.pk, actor="ann", remark="we do without", force=True)
+    start_worker()
+    finished(parent.instance_id)
+    wait_for(lambda: stored(child.instance_id).status == "success")
+    operate.compensate_transaction(parent.instance_id, actor="ann")
+
+    assert compensated(parent.instance_id) == "done"
+    assert stored(child.instance_id).compensation == "done"

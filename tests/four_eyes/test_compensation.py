@@ -297,3 +297,19 @@ def test_the_database_refuses_an_approval_by_the_asker(rule: Rule, flow: Flow) -
         ApprovalRequest.objects.filter(pk=request.pk).update(
             status="approved", decided_by="ana", decided_at=request.asked_at
         )
+
+
+def test_a_child_that_a_rerun_stands_on_is_neither_asked_for_nor_carried_out(rule: Rule, flow: Flow) -> None:
+    parent = rows.succeed_one("order", flow=flow)
+    request = asked(flow)
+    Transaction.objects.filter(instance_id="i1").update(parent=parent, parent_task_id="pay", parent_op="action")
+    operate.rerun_transaction("order", actor="ana", remark=WHY, force=True)
+
+    with pytest.raises(IllegalMove, match="run again as order:r2, which stands on it"):
+        verbs.approve(request.pk, actor="bo", remark=OK)
+    verbs.withdraw(request.pk, actor="ana")
+    with pytest.raises(IllegalMove, match="run again as order:r2, which stands on it"):
+        ask()
+
+    assert stored(request).status == "withdrawn"
+    assert undoing() == "none"

@@ -148,6 +148,13 @@ def _batch(request: ApprovalRequest) -> Batch:
     return request.batch
 
 
+def _lock_transaction(request: ApprovalRequest) -> None:
+    """Those above it first, as everywhere: undoing it looks at them."""
+    txn = _txn(request)
+    verbs.lock_above(txn.instance_id)
+    verbs.lock(txn.pk)
+
+
 def _check_unchanged(request: ApprovalRequest) -> None:
     """It may have been repaired meanwhile, and what is a success now is not what somebody wanted undone."""
     txn = _txn(request)
@@ -189,7 +196,7 @@ def _move(request: ApprovalRequest, *, to: BatchStatus) -> None:
 
 KINDS: Mapping[str, Kind] = {
     Act.COMPENSATE: Kind(
-        lock=lambda request: verbs.lock(request.transaction_id),  # type: ignore[arg-type]  # it has one
+        lock=_lock_transaction,
         check=_check_unchanged,
         carry_out=_undo,
         give_up=lambda request: None,

@@ -25,6 +25,7 @@ from .transactions import (
     resume_transaction,
     retry_again,
     retry_transaction,
+    undo_below,
     undo_transaction,
 )
 
@@ -55,5 +56,6 @@ __all__ = [
     "seen_of",
     "skip_run",
     "take_callback",
+    "undo_below",
     "undo_transaction",
 ]

@@ -93,10 +93,14 @@ def refuse_undone(txn: Transaction) -> None:
 
 
 def refuse_run_again(txn: Transaction) -> None:
-    """What was run again goes on there, and not in two places."""
-    if (again := rerun_of(txn)) is not None:
-        message = _("%(id)s was run again as %(again)s: go on there")
-        raise IllegalMove(message % {"id": txn.instance_id, "again": again.instance_id})
+    """What was run again goes on there, and not in two places; also where that one was removed meanwhile."""
+    if not txn.was_run_again:
+        return
+    if (again := rerun_of(txn)) is None:
+        message = _("%(id)s was run again as a transaction that does not exist any more: it cannot go on as well")
+        raise IllegalMove(message % {"id": txn.instance_id})
+    message = _("%(id)s was run again as %(again)s: go on there")
+    raise IllegalMove(message % {"id": txn.instance_id, "again": again.instance_id})
 
 
 def rerun_of(txn: Transaction) -> Transaction | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from dist_task.engine import rerun
@@ -15,7 +16,7 @@ from dist_task.engine.store.claims import MOST_GATHERED_BYTES
 from dist_task.errors import Conflict, IllegalMove, NotFound
 from dist_task.models import LogEvent, TaskRun
 from dist_task.problems import InvalidValue, Problem, shown
-from dist_task.states import CompensationStatus, Op, Resolution
+from dist_task.states import CompensationStatus, Op, Resolution, RunStatus
 from flows.registry_rows import load
 from transactions.models import Transaction
 
@@ -73,13 +74,29 @@ def _planned(txn: Transaction, *, tasks: Sequence[str]) -> rerun.Rerun:
     if is_undone and tasks:
         message = _("%(id)s was undone: it can only be run again from its beginning")
         raise IllegalMove(message % {"id": txn.instance_id})
-    columns = ("task_id", "item", "status", "attempt", "maybe_executed")
-    runs = TaskRun.objects.filter(transaction=txn, op=Op.ACTION).values_list(*columns)
-    plan = rerun.plan(definition, forward=(rerun.Forward(*run) for run in runs), start=tasks, is_undone=is_undone)
+    before = _forward(verbs.chain_before(txn)) if txn.rerun_of_id is not None else []
+    plan = rerun.plan(definition, forward=_forward([txn.pk]), before=before, start=tasks, is_undone=is_undone)
     if plan.untold:
         message = _("%(tasks)s did not succeed either, and depend on none of those: name them as well, or repair them")
         raise IllegalMove(message % {"tasks": _named(plan.untold)})
+    undone_below = verbs.undone_below(txn) if definition.has_subflows else set()
+    if lost := [task_id for task_id in plan.carried if task_id in undone_below]:
+        message = _("what %(tasks)s has started was undone, and cannot be carried over: name them as well")
+        raise IllegalMove(message % {"tasks": _named(lost)})
     return plan
+
+
+def _forward(transaction_ids: Sequence[int]) -> list[rerun.Forward]:
+    undone = TaskRun.objects.filter(
+        transaction_id=OuterRef("transaction_id"),
+        task_id=OuterRef("task_id"),
+        item=OuterRef("item"),
+        op=Op.COMPENSATE,
+        status=RunStatus.SUCCESS,
+    )
+    columns = ("task_id", "item", "status", "attempt", "maybe_executed")
+    runs = TaskRun.objects.filter(transaction_id__in=transaction_ids, op=Op.ACTION)
+    return [rerun.Forward(*run) for run in runs.values_list(*columns, Exists(undone))]
 
 
 def _refuse(txn: Transaction) -> None:

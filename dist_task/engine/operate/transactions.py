@@ -140,6 +140,7 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
     """
     if not rule.is_needed(Act.COMPENSATE):
         return undo_transaction(instance_id, actor=actor, remark=remark)
+    _refuse_above(instance_id)
     txn = locked(instance_id)
     check_compensable(txn)
     _write_off_outdated(txn)
@@ -158,10 +159,18 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
 def undo_transaction(
     instance_id: str, *, actor: str, remark: str = "", approval: Mapping[str, object] | None = None
 ) -> Transaction:
-    """The same for who needs nobody's approval: a parent, an item of a batch, what two people have agreed on.
+    """The same for who needs nobody's approval: an item of a batch, what two people have agreed on.
 
     `approval`: what the log says of those two.
     """
+    _refuse_above(instance_id)
+    return undo_below(instance_id, actor=actor, remark=remark, approval=approval)
+
+
+def undo_below(
+    instance_id: str, *, actor: str, remark: str, approval: Mapping[str, object] | None = None
+) -> Transaction:
+    """The same for the transaction above, whose row is locked and which is undone itself."""
     txn = locked(instance_id)
     check_compensable(txn)
     undoing = TaskRun.objects.filter(transaction=txn, op=Op.COMPENSATE, status=RunStatus.FAILED)
@@ -204,6 +213,14 @@ def _write_off_outdated(txn: Transaction) -> None:
     requests.decide(request.pk, to=RequestStatus.EXPIRED, actor=rule.SYSTEM, remark=remark)
     detail = {"request": request.pk, "asked_by": request.asked_by}
     log(txn, event=LogEvent.EXPIRED, actor=rule.SYSTEM, remark=remark, detail=detail)
+
+
+def _refuse_above(instance_id: str) -> None:
+    """The same of what has started it; those are locked, as everywhere before its own row."""
+    verbs.lock_above(instance_id)
+    if (again := verbs.stands_on_above(instance_id)) is not None:
+        message = _("what has started %(id)s was run again as %(again)s, which stands on it: compensate that one first")
+        raise IllegalMove(message % {"id": instance_id, "again": again})
 
 
 def _refuse_base(txn: Transaction) -> None:

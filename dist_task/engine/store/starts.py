@@ -139,6 +139,8 @@ _INSERT_RERUN = """
     ), counted AS (
         INSERT INTO dist_task_statdelta (flow_id, bucket, created)
         SELECT flow_id, date_bin('15 minutes', created_at, 'epoch'), 1 FROM started
+    ), marked AS (
+        UPDATE transactions_transaction SET was_run_again = true WHERE id = %(of)s AND EXISTS (SELECT FROM started)
     )
     SELECT id FROM started
 """
@@ -146,7 +148,7 @@ _CARRY_OVER = """
     WITH carried AS (
         INSERT INTO dist_task_taskrun (transaction_id, task_id, status, output, finished_at)
         SELECT %(to)s, r.task_id, 'skipped',
-            CASE WHEN r.status = 'success' AND r.task_id = ANY(%(fans)s) THEN (
+            CASE WHEN r.status <> 'skipped' AND r.task_id = ANY(%(fans)s) THEN (
                 SELECT COALESCE(jsonb_agg(i.output ORDER BY i.item), '[]') FROM dist_task_taskrun i
                 WHERE i.transaction_id = r.transaction_id AND i.task_id = r.task_id AND i.op = 'action' AND i.item >= 0
             ) ELSE r.output END, clock_timestamp()

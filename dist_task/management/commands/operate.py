@@ -64,7 +64,7 @@ class Rerun(OfTransactions):
         parser.add_argument("--force", action="store_true", help="also where tasks would do their work once more")
 
     def selected(self, options: dict[str, Any]) -> QuerySet[Transaction]:
-        return self.filtered(options).filter(completed_at__isnull=False, parent=None, reruns=None)
+        return self.filtered(options).filter(completed_at__isnull=False, parent=None, was_run_again=False)
 
     def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
         given = {"tasks": options["task"], "force": options["force"] or None}
