@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from dist_task.states import SATISFIED_RUN, WHOLE, RunStatus
@@ -76,6 +76,13 @@ def plan(
         done=_in_order(definition, has_done - carried - untold),
         untold=_in_order(definition, untold),
     )
+
+
+def next_ids(instance_id: str) -> Iterator[str]:
+    """The names after it."""
+    while True:
+        instance_id = next_id(instance_id)
+        yield instance_id
 
 
 def next_id(instance_id: str) -> str:

@@ -330,6 +330,12 @@ def test_a_name_that_is_taken_is_refused(shipped: Transaction) -> None:
         again(shipped, new_id=shipped.instance_id, force=True)
 
 
+def test_a_name_of_ours_that_somebody_has_taken_is_passed_over(shipped: Transaction) -> None:
+    begin(shipped.flow, instance_id=f"{shipped.instance_id}:r2")
+
+    assert again(shipped, tasks=["ship"], force=True).instance_id == f"{shipped.instance_id}:r3"
+
+
 @pytest.mark.django_db
 def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(NotFound):

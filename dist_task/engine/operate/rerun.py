@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
@@ -23,6 +24,7 @@ from transactions.models import Transaction
 from .frame import locked, log, refuse_run_again
 
 MOST_NAMED = 20
+MOST_NAMES = 20
 ENDED = (CompensationStatus.NONE, CompensationStatus.DONE)
 
 
@@ -45,7 +47,8 @@ def rerun_transaction(
     first one has done is undone by its own compensation, after that of the new one. Its exceptions are handled.
     """
     remark = checked_reason(remark)
-    new_id = check_instance_id(new_id) if new_id else rerun.next_id(instance_id)
+    if new_id:
+        check_instance_id(new_id)
     txn = locked(instance_id)
     plan = _planned(txn, tasks=tasks)
     if plan.done and not force:
@@ -114,11 +117,13 @@ def _refuse(txn: Transaction) -> None:
 
 
 def _insert(txn: Transaction, *, new_id: str, actor: str) -> Transaction:
+    """Under that name, else under the first of ours that nobody has taken."""
+    names = [new_id] if new_id else list(islice(rerun.next_ids(txn.instance_id), MOST_NAMES))
     with connection.cursor() as cursor:
-        pk = starts.insert_rerun(cursor, instance_id=new_id, of=txn.pk, actor=actor)
-    if pk is None:
-        raise Conflict(_("the instance_id %(id)s is taken: give another one") % {"id": shown(new_id)})
-    return Transaction.objects.get(pk=pk)
+        for name in names:
+            if (pk := starts.insert_rerun(cursor, instance_id=name, of=txn.pk, actor=actor)) is not None:
+                return Transaction.objects.get(pk=pk)
+    raise Conflict(_("the instance_id %(id)s is taken: give another one") % {"id": shown(names[-1])})
 
 
 def _carry_over(txn: Transaction, *, to: Transaction, plan: rerun.Rerun) -> None:
