@@ -251,7 +251,7 @@ def test_without_having_seen_the_difference_nothing_is_done(root: Client, record
     assert input_of(record) == OLD
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 def test_of_operators_at_the_same_moment_one_wins(root: Client, record: ExceptionRecord) -> None:
     seen = asked(root, record, input="{}").context["seen"]
     clients, answers = [Client() for _ in range(4)], []

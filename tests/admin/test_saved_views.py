@@ -165,7 +165,7 @@ def test_a_person_has_so_many_and_no_more(root: Client) -> None:
     assert SavedView.objects.count() == MOST_OWN
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 def test_two_at_once_find_no_room_for_one_more_than_there_may_be(root: Client) -> None:
     owner = User.objects.get(username="root")
     SavedView.objects.bulk_create(
