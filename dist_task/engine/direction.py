@@ -115,7 +115,10 @@ class Direction:
 
     def task_call(self, begun: Begun, *, instance_id: str) -> TaskCall:
         """Raises InvalidRequest where the transaction's params do not fit."""
-        spec, key = self.steps[begun.task_id].spec, begun.key
+        spec, key = self.steps[begun.task_id].spec, (begun.task_id, begun.item)
+        seconds = spec.timeout_seconds
+        if self.ends_at != FOREVER or self.deadlines:
+            seconds = min(seconds, max(self.seconds_left(key), LEAST_SECONDS))
         given = self.inputs.made(key) if begun.input is None else begun.input
         return TaskCall(
             instance_id=instance_id,
@@ -125,7 +128,7 @@ class Direction:
             attempt=begun.attempt,
             config=self.inputs.config(key, given=given),
             input=given,
-            timeout_seconds=min(spec.timeout_seconds, max(self.seconds_left(key), LEAST_SECONDS)),
+            timeout_seconds=seconds,
             secret_places=spec.secret_places,
         )
 
@@ -163,7 +166,7 @@ class Direction:
         """An attempt went on, or ended: from the first time on that its service says so, it is at it."""
         if waits_for == WaitsFor.SERVICE:
             self.ongoing_since.setdefault(key, time.monotonic())
-        elif self.ongoing_since:
+        else:
             self.ongoing_since.pop(key, None)
 
     def tries(self, task_id: str) -> int:

@@ -170,7 +170,7 @@ class Hand:
         if is_ours or self._is_harmless(run):
             self._unmade.append(begun)
         elif (state := self._way.progress.run_of(run.key)) is not None:
-            self._end(state, result=outcomes.WorkerLost())
+            self._end(state, key=run.key, result=outcomes.WorkerLost())
 
     def _is_harmless(self, run: StoredRun) -> bool:
         """An attempt that calls nobody may be made again as if it had not begun; without an input it was not to be
@@ -234,10 +234,10 @@ class Hand:
         assert run is not None  # noqa: S101  # it waits
         answer = self._way.answers.pop(key, None)
         if run.waits_for == WaitsFor.ITEMS:
-            self._end(run, result=of_items(progress.fans[run.task_id]))
+            self._end(run, key=key, result=of_items(progress.fans[run.task_id]))
         else:
             result = waited(run.waits_for, answer=answer, is_cancelled=progress.cancelling)
-            self._end(run, result=result, took_answer=answer is not None)
+            self._end(run, key=key, result=result, took_answer=answer is not None)
 
     def _put_end(self, write: Write, *, move: Move, now: float) -> None:
         if isinstance(move, Finish) and not (self._ended and self._way.progress.cancelling):
@@ -383,16 +383,16 @@ class Hand:
             self._calls.pop(key, None)
             self._free_slot(key)
         try:
-            self._end(begun, result=result)
+            self._end(begun, key=key, result=result)
         except Exception as error:
             logger.exception("The engine failed over what task %s gave", begun.task_id)
             self._desk.park(self, error=error)
         else:
             self.advance()
 
-    def _end(self, run: InFlight, *, result: Ending, took_answer: bool = False) -> None:
+    def _end(self, run: InFlight, *, key: RunKey, result: Ending, took_answer: bool = False) -> None:
         """Decides what the result means; the row of it waits for the next write."""
-        way, key = self._way, run.key
+        way = self._way
         if isinstance(result, outcomes.WorkerLost):
             way.suspects.add(key)
         elif way.suspects:
@@ -425,7 +425,8 @@ class Hand:
         run = way.progress.run_of(key)
         if run is None:
             return  # an item of a task that is not under way any more
-        way.saw(key, waits_for=row.waits_for)
+        if row.waits_for or way.ongoing_since:
+            way.saw(key, waits_for=row.waits_for)
         if row.status in FINAL_RUN:
             way.progress.see(RunState(run.task_id, row.status, run.attempt, run.budget, item=run.item))
             return
