@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import forms
 from django.contrib import admin, messages
@@ -23,6 +22,7 @@ from django.utils.translation import gettext_lazy
 from dist_task.console.changes import Changes, bytes_in_page, canonical, changes
 from dist_task.console.confirm import ReasonForm
 from dist_task.console.display import span
+from dist_task.console.zones import zone_named
 from dist_task.engine import operate as verbs
 from dist_task.errors import DistTaskError
 from dist_task.models import TaskRun
@@ -187,11 +187,3 @@ def _due(at: datetime, *, zone: tzinfo) -> str:
         return _("It runs at once.")
     words = {"time": f"{timezone.localtime(at, zone):%Y-%m-%d %H:%M:%S}", "zone": zone, "left": span(left)}
     return _("It runs at %(time)s (%(zone)s), in %(left)s.") % words
-
-
-def zone_named(name: str) -> ZoneInfo | None:
-    """None where no zone has this name."""
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # no such file, no such name, a folder of zones
-        return None

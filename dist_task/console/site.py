@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.conf import conf
@@ -22,6 +23,7 @@ from dist_task.console.environment import environment
 from dist_task.console.live import find, live_view, needs_person
 from dist_task.console.second_person import awaits_you
 from dist_task.console.text import plain_page
+from dist_task.console.zones import in_own_zone
 
 ADMIN_MODULES = (
     "dist_task.admin",
@@ -105,7 +107,7 @@ class ConsoleSite(admin.AdminSite):
         return HttpResponseRedirect(f"{reverse('admin:transactions_transaction_changelist')}?{query}")
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        return super().admin_view(_in_plain_text(self._with_pages(view)), cacheable)
+        return super().admin_view(_in_plain_text(in_own_zone(self._with_pages(view))), cacheable)
 
     def _with_pages(self, view: View) -> View:
         """Refusals as pages of the console: beyond it, this service answers errors as JSON."""
@@ -132,6 +134,7 @@ class ConsoleSite(admin.AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
         context["environment"] = environment()
+        context["zone"] = timezone.get_current_timezone_name()
         if context["has_permission"]:
             context["needs_person"] = needs_person(request.user)
             context["awaits_you"] = awaits_you(request.user)

@@ -132,9 +132,10 @@
     }
   });
 
-  // Times that a person types are in their own zone; without a script they are in the console's.
+  // Times are in the person's own zone; on the first page, and without a script, in the console's.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (zone) {
+    document.cookie = `console_zone=${zone}; path=/admin/; max-age=31536000; samesite=lax`;
     document.querySelectorAll("input[data-zone]").forEach((field) => { field.value = zone; });
     document.querySelectorAll("[data-zone-name]").forEach((name) => { name.textContent = zone; });
   }
