@@ -14,7 +14,7 @@ class Target(TextChoices):
 class BatchStatus(TextChoices):
     """`awaiting`: somebody has asked for it, and a second person has to approve it (the four-eyes rule)."""
 
-    AWAITING = "awaiting", _("awaits a second person")
+    AWAITING = "awaiting", _("awaiting a second person")
     RUNNING = "running", _("running")
     PAUSED = "paused", _("paused")
     CANCELLED = "cancelled", _("cancelled")

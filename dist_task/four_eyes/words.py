@@ -16,7 +16,7 @@ class Act(TextChoices):
 class RequestStatus(TextChoices):
     """All but the first are final, and are events of the logs as well."""
 
-    AWAITING = "awaiting", _("awaits a second person")
+    AWAITING = "awaiting", _("awaiting a second person")
     APPROVED = "approved", _("approved")
     REJECTED = "rejected", _("rejected")
     WITHDRAWN = "withdrawn", _("withdrawn")

@@ -97,7 +97,7 @@ def test_steering_is_no_way_around_it(rule: Rule, flow: Flow, move: Callable[...
     fail_many(1, flow=flow)
     batch = make()
 
-    with pytest.raises(IllegalMove, match="awaits a second person"):
+    with pytest.raises(IllegalMove, match="awaiting a second person"):
         move(batch.pk, actor="bo")
 
     assert stored_batch(batch).status == "awaiting"

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             name="status",
             field=models.CharField(
                 choices=[
-                    ("awaiting", "awaits a second person"),
+                    ("awaiting", "awaiting a second person"),
                     ("running", "running"),
                     ("paused", "paused"),
                     ("cancelled", "cancelled"),

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                     "status",
                     models.CharField(
                         choices=[
-                            ("awaiting", "awaits a second person"),
+                            ("awaiting", "awaiting a second person"),
                             ("approved", "approved"),
                             ("rejected", "rejected"),
                             ("withdrawn", "withdrawn"),
