@@ -136,7 +136,7 @@ def _resume(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
 
 
 def _rerun(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
-    given = {key: values[key] for key in ("tasks", "force", "remark")}
+    given = {"tasks": values["tasks"] or (), "force": values["force"], "remark": values["remark"]}
     again = verbs.rerun_transaction(txn.instance_id, actor=request.user.get_username(), **given)
     return gettext("it runs again as %(id)s") % {"id": again.instance_id}
 

@@ -136,3 +136,14 @@ def test_several_are_run_again_from_the_list(root: Client, flow: Flow) -> None:
 
     assert b"3 done, 0 refused" in done.content
     assert Transaction.objects.filter(rerun_of__isnull=False).count() == 3
+
+
+def test_without_named_tasks_all_of_them_run_again(root: Client, flow: Flow) -> None:
+    failed = [rows.fail_one(f"order_{n}", flow=flow).transaction for n in range(3)]
+    chosen = {"action": "rerun", "_selected_action": [str(txn.pk) for txn in failed]}
+    address = reverse("admin:transactions_transaction_changelist")
+
+    done = root.post(address, {**chosen, "confirmed": "yes", "tasks": " ", "remark": "mended"})
+
+    assert b"3 done, 0 refused" in done.content
+    assert Transaction.objects.filter(rerun_of__isnull=False).count() == 3
