@@ -28,9 +28,9 @@ def prune(*, before: datetime, statuses: Collection[str], limit: int, dry_run: b
     """Removes finished transactions completed before `before`, oldest first, at most `limit`; returns how many.
 
     One with an exception that nobody has handled yet stays, one that is being undone, and one of which that is asked
-    for. What another transaction has
-    started stays as long as that one: without it that one would start it again, or take it for undone. And that one
-    stays until what it has started has ended. What was run again stays as long as the one that stands on it.
+    for. What another transaction has started stays as long as that one: without it that one would start it again, or
+    take it for undone. And that one stays until what it has started has ended. What was run again stays as long as the
+    one that stands on it.
     """
     if not set(statuses) <= FINAL_TRANSACTION:
         raise InvalidRequest(_("only finished transactions can be pruned"))

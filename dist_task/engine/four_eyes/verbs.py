@@ -17,7 +17,7 @@ from dist_task.batches.words import BatchEvent, BatchStatus
 from dist_task.engine.operate.frame import log
 from dist_task.engine.operate.transactions import check_compensable, standing, undo_transaction
 from dist_task.engine.remarks import checked_reason, checked_remark
-from dist_task.engine.store import batches, requests, verbs
+from dist_task.engine.store import batches, kin, requests, verbs
 from dist_task.errors import IllegalMove, NotFound
 from dist_task.four_eyes.models import ApprovalRequest
 from dist_task.four_eyes.words import Act, RequestStatus
@@ -151,7 +151,7 @@ def _batch(request: ApprovalRequest) -> Batch:
 def _lock_transaction(request: ApprovalRequest) -> None:
     """Those above it first, as everywhere: undoing it looks at them."""
     txn = _txn(request)
-    verbs.lock_above(txn.instance_id)
+    kin.lock_above(txn.instance_id)
     verbs.lock(txn.pk)
 
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from dist_task.engine.remarks import checked_remark
-from dist_task.engine.store import counts, leases, verbs
+from dist_task.engine.store import counts, kin, leases, verbs
 from dist_task.errors import IllegalMove, NotFound
 from dist_task.models import LogEvent, TaskRun
 from dist_task.states import WHOLE, CompensationStatus, Op, RunStatus, TransactionStatus
@@ -29,7 +29,7 @@ def locked(instance_id: str) -> Transaction:
 def reach_from_above(instance_id: str) -> None:
     """Before forward work of a transaction goes on, and before its own row is locked: those above it come first, as
     everywhere. Refused where one of them is cancelled or undone."""
-    if (over := verbs.reach_from_above(instance_id)) is not None:
+    if (over := kin.reach_from_above(instance_id)) is not None:
         message = _("%(id)s has started it, and is cancelled, undone or run again: nothing of it can go on any more")
         raise IllegalMove(message % {"id": over})
 
@@ -96,14 +96,14 @@ def refuse_run_again(txn: Transaction) -> None:
     """What was run again goes on there, and not in two places; also where that one was removed meanwhile."""
     if not txn.was_run_again:
         return
-    if (again := rerun_of(txn)) is None:
+    if (again := run_again_as(txn)) is None:
         message = _("%(id)s was run again as a transaction that does not exist any more: it cannot go on as well")
         raise IllegalMove(message % {"id": txn.instance_id})
     message = _("%(id)s was run again as %(again)s: go on there")
     raise IllegalMove(message % {"id": txn.instance_id, "again": again.instance_id})
 
 
-def rerun_of(txn: Transaction) -> Transaction | None:
+def run_again_as(txn: Transaction) -> Transaction | None:
     """The one as which it was run again; of those that stand it is the one that goes on."""
     return Transaction.objects.filter(rerun_of=txn).first()
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from dist_task.engine import rerun
 from dist_task.engine.remarks import checked_reason
 from dist_task.engine.start import check_instance_id, wake_workers
-from dist_task.engine.store import starts, verbs
+from dist_task.engine.store import kin, starts, verbs
 from dist_task.engine.store.claims import MOST_GATHERED_BYTES
 from dist_task.errors import Conflict, IllegalMove, NotFound
 from dist_task.models import LogEvent, TaskRun
@@ -24,7 +24,7 @@ from transactions.models import Transaction
 from .frame import locked, log, refuse_run_again
 
 MOST_NAMED = 20
-MOST_NAMES = 20
+MOST_IDS_TRIED = 20
 ENDED = (CompensationStatus.NONE, CompensationStatus.DONE)
 
 
@@ -77,12 +77,12 @@ def _planned(txn: Transaction, *, tasks: Sequence[str]) -> rerun.Rerun:
     if is_undone and tasks:
         message = _("%(id)s was undone: it can only be run again from its beginning")
         raise IllegalMove(message % {"id": txn.instance_id})
-    before = _forward(verbs.chain_before(txn)) if txn.rerun_of_id is not None else []
+    before = _forward(kin.chain_before(txn)) if txn.rerun_of_id is not None else []
     plan = rerun.plan(definition, forward=_forward([txn.pk]), before=before, start=tasks, is_undone=is_undone)
     if plan.untold:
         message = _("%(tasks)s did not succeed either, and depend on none of those: name them as well, or repair them")
         raise IllegalMove(message % {"tasks": _named(plan.untold)})
-    undone_below = verbs.undone_below(txn) if definition.has_subflows else set()
+    undone_below = kin.undone_below(txn) if definition.has_subflows else set()
     if lost := [task_id for task_id in plan.carried if task_id in undone_below]:
         message = _("what %(tasks)s has started was undone, and cannot be carried over: name them as well")
         raise IllegalMove(message % {"tasks": _named(lost)})
@@ -111,14 +111,14 @@ def _refuse(txn: Transaction) -> None:
         message = _("%(id)s is %(status)s, its compensation %(compensation)s: it cannot be run again now")
         words = {"status": txn.get_status_display(), "compensation": txn.get_compensation_display()}
         raise IllegalMove(message % {"id": txn.instance_id, **words})
-    if (below := verbs.at_it_below(txn)) is not None:
+    if (below := kin.at_it_below(txn)) is not None:
         message = _("%(below)s, which %(id)s has started, has not ended")
         raise IllegalMove(message % {"below": below, "id": txn.instance_id})
 
 
 def _insert(txn: Transaction, *, new_id: str, actor: str) -> Transaction:
     """Under that name, else under the first of ours that nobody has taken."""
-    names = [new_id] if new_id else list(islice(rerun.next_ids(txn.instance_id), MOST_NAMES))
+    names = [new_id] if new_id else list(islice(rerun.next_ids(txn.instance_id), MOST_IDS_TRIED))
     with connection.cursor() as cursor:
         for name in names:
             if (pk := starts.insert_rerun(cursor, instance_id=name, of=txn.pk, actor=actor)) is not None:

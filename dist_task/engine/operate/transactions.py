@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from dist_task.engine.four_eyes import rule
 from dist_task.engine.remarks import checked_reason
-from dist_task.engine.store import batch, counts, requests, verbs
+from dist_task.engine.store import batch, counts, kin, requests, verbs
 from dist_task.errors import IllegalMove
 from dist_task.four_eyes.models import ApprovalRequest
 from dist_task.four_eyes.words import Act, RequestStatus
@@ -27,7 +27,7 @@ from .frame import (
     refuse_run_again,
     refuse_undone,
     reopen,
-    rerun_of,
+    run_again_as,
     schedule,
     undo,
 )
@@ -217,15 +217,15 @@ def _write_off_outdated(txn: Transaction) -> None:
 
 def _refuse_above(instance_id: str) -> None:
     """The same of what has started it; those are locked, as everywhere before its own row."""
-    verbs.lock_above(instance_id)
-    if (again := verbs.stands_on_above(instance_id)) is not None:
+    kin.lock_above(instance_id)
+    if (again := kin.stands_on_above(instance_id)) is not None:
         message = _("what has started %(id)s was run again as %(again)s, which stands on it: compensate that one first")
         raise IllegalMove(message % {"id": instance_id, "again": again})
 
 
 def _refuse_base(txn: Transaction) -> None:
     """The last thing first: what was run again stands on what it has carried over from here."""
-    again = rerun_of(txn)
+    again = run_again_as(txn)
     if again is not None and again.compensation != CompensationStatus.DONE:
         message = _("%(id)s was run again as %(again)s, which stands on it: compensate that one first")
         raise IllegalMove(message % {"id": txn.instance_id, "again": again.instance_id})
