@@ -22,7 +22,7 @@ from dist_task.console.confirm import operate
 from dist_task.console.display import badge, list_url, of_direction, short, since
 from dist_task.console.keyset import KeysetAdmin, is_list
 from dist_task.console.panel import task_address
-from dist_task.console.text import plain
+from dist_task.console.text import brief, plain
 from dist_task.models import ExecutionLog
 from dist_task.states import ExceptionStatus
 from exceptions_app.console_filters import ConsoleExceptionFilter
@@ -160,9 +160,11 @@ class ExceptionRecordAdmin(KeysetAdmin):
 
     @admin.display(description=_("error"))
     def error(self, record: Any) -> str:
-        flag = gettext("outcome unknown") if record.outcome == "unknown" else ""
-        text = '<strong>{}</strong> {} <span class="flag">{}</span>'
-        return format_html(text, short(record.error_code, 60), short(record.error_head, 160), flag)
+        is_unknown = record.outcome == "unknown"
+        flag = format_html(' <span class="flag">{}</span>', gettext("outcome unknown")) if is_unknown else ""
+        return format_html(
+            "<strong>{}</strong> {}{}", short(record.error_code, 60), brief(record.error_head, 200), flag
+        )
 
     @admin.display(description=_("times"))
     def times(self, record: Any) -> SafeString:

@@ -12,7 +12,7 @@ LONGEST_NAME = 60
 LONGEST_QUERY = 2_000
 MOST_OWN = 50
 """Of one person, of all lists together."""
-MOST_SHOWN = 80
+MOST_SHOWN = 60
 
 
 class ListPage(models.TextChoices):
