@@ -26,7 +26,7 @@ from dist_task.console.keyset import whole
 from dist_task.console.live import batch_etag, needs_person
 from dist_task.console.rows import EngineRowAdmin, TabFilter
 from dist_task.engine.batches import verbs
-from dist_task.engine.batches.preview import preview
+from dist_task.engine.batches.preview import counted, preview
 from dist_task.engine.batches.table import VERBS
 from dist_task.errors import InvalidRequest
 from exceptions_app import operations as of_exceptions
@@ -71,6 +71,14 @@ def _fields_of(target: str, verb: str) -> dict[str, Field]:
     """By their names on the wire: what the verb's page for a few rows asks besides the remark."""
     fields = OPERATIONS[target, verb].form.base_fields
     return {name: fields[keyword] for name, keyword in VERBS[target, verb].parameters.items()}
+
+
+def _seen_rows(request: HttpRequest, *, target: str) -> tuple[QuerySet[Any], dict[str, Any]]:
+    """As `chosen_rows`, of what the page has counted: what matches since then is neither tried nor done."""
+    rows, selection = chosen_rows(request, target=target)
+    if (newest := whole(request.POST.get("newest"))) is not None:
+        rows = rows.filter(pk__lte=newest)
+    return rows, selection
 
 
 def _steered(request: HttpRequest, batch: Any, values: dict[str, Any], *, verb: Callable[..., Batch]) -> str:
@@ -141,35 +149,30 @@ class BatchAdmin(EngineRowAdmin):
         ]
 
     def new_view(self, request: HttpRequest, target: str, verb: str) -> HttpResponse:
-        """What would happen; then, with a remark, it does."""
+        """How many rows match; when that is asked for, what would happen to a few; then, with a remark, it does."""
         if (target, verb) not in VERBS:
             raise Http404
         if not may_in_bulk(request.user, target=target, verb=verb):
             raise PermissionDenied(gettext("You may not take this action."))
-        form = BatchForm(request.POST or None, asked=_fields_of(target, verb))
-        is_sure = form.is_valid() and "again" not in request.POST
+        is_trial = "try" in request.POST
+        form = BatchForm(request.POST or None, asked=_fields_of(target, verb), is_trial=is_trial)
+        is_sure = form.is_valid() and not is_trial
         context: dict[str, Any] = {"form": form, "operation": OPERATIONS.get((target, verb))}
         context["is_only_asked_for"] = verbs.is_only_asked_for(VERBS[target, verb])
         try:
             if is_sure:
                 return HttpResponseRedirect(self._create(request, target=target, verb=verb, form=form))
-            context |= self._previewed(request, target=target, verb=verb, form=form)
+            rows, context["selection"] = _seen_rows(request, target=target)
+            actor = request.user.get_username()
+            tried = partial(preview, verb=verb, parameters=form.parameters, actor=actor) if is_trial else counted
+            context |= preview_page(tried(rows, target=target), target=target)
         except InvalidRequest as error:
             context["refusal"] = str(error)
         context |= {**self.admin_site.each_context(request), "opts": self.opts, "title": title_of(target, verb)}
         return TemplateResponse(request, "admin/batch_new.html", context)
 
-    def _previewed(self, request: HttpRequest, *, target: str, verb: str, form: BatchForm) -> dict[str, Any]:
-        rows, selection = chosen_rows(request, target=target)
-        actor = request.user.get_username()
-        found = preview(rows, target=target, verb=verb, parameters=form.parameters, actor=actor)
-        return {"selection": selection, **preview_page(found, target=target)}
-
     def _create(self, request: HttpRequest, *, target: str, verb: str, form: BatchForm) -> str:
-        """Of what the preview has seen: what matches since then is not in it."""
-        rows, selection = chosen_rows(request, target=target)
-        if (newest := whole(request.POST.get("newest"))) is not None:
-            rows = rows.filter(pk__lte=newest)
+        rows, selection = _seen_rows(request, target=target)
         batch = verbs.create(
             rows,
             target=target,

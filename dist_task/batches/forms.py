@@ -16,7 +16,7 @@ from .models import DEFAULT_RATE
 
 
 class BatchForm(forms.Form):
-    """`asked`: the fields of the verb's parameters, by their names on the wire."""
+    """`asked`: the fields of the verb's parameters, by their names on the wire. `is_trial`: nobody has to say why."""
 
     rate = forms.FloatField(
         label=_("Items per second at most"),
@@ -32,8 +32,9 @@ class BatchForm(forms.Form):
         help_text=_("Why. It is kept in the log of each transaction, with your name."),
     )
 
-    def __init__(self, *args: Any, asked: Mapping[str, forms.Field], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, asked: Mapping[str, forms.Field], is_trial: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["remark"].required = not is_trial
         self._parameters = list(asked)
         self.fields.update(deepcopy(dict(asked)))
         self.order_fields([*self._parameters, "rate", "remark"])

@@ -15,18 +15,20 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from dist_task.batches.admin import title_of
+from dist_task.batches.models import Batch
 from dist_task.batches.pages import preview_page
 from dist_task.console import site
 from dist_task.console.confirm import Operation, each, operate
 from dist_task.console.display import badge, moment, row_link, short
 from dist_task.console.keyset import is_list
 from dist_task.console.rows import EngineRowAdmin, TabFilter
+from dist_task.engine.batches.preview import counted
 from dist_task.engine.four_eyes import verbs
 from dist_task.errors import InvalidRequest
 from transactions.operations import COMPENSATE
 from transactions.undoing import undoing_of
 
-from .detail import preview_of
+from .detail import frozen_rows, tried
 from .models import ApprovalRequest
 from .rights import awaiting_decision_of, is_own, may_decide, may_decide_some
 from .words import RequestStatus
@@ -107,6 +109,11 @@ class RequestTabs(TabFilter):
         return queryset.filter(status=self.value())
 
 
+def _preview_of(batch: Batch, *, is_trial: bool) -> dict[str, Any]:
+    found = tried(batch) if is_trial else counted(frozen_rows(batch), target=batch.target)
+    return preview_page(found, target=batch.target)
+
+
 @admin.register(ApprovalRequest, site=site)
 class ApprovalRequestAdmin(EngineRowAdmin):
     change_form_template = "admin/approval_request.html"
@@ -131,6 +138,8 @@ class ApprovalRequestAdmin(EngineRowAdmin):
     ) -> HttpResponse:
         row = self.get_object(request, object_id) if self.has_view_permission(request) else None
         extra = self._page(row, user=request.user) if row else {}
+        if row and row.batch and row.is_awaiting and may_decide(request.user, row):
+            extra |= _preview_of(row.batch, is_trial="try" in request.GET)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def _page(self, row: ApprovalRequest, *, user: Any) -> dict[str, Any]:
@@ -149,8 +158,6 @@ class ApprovalRequestAdmin(EngineRowAdmin):
             found |= {"plan": plan[:MOST_TASKS], "plan_left_out": max(0, len(plan) - MOST_TASKS)}
         if row.batch is not None:
             found["batch_title"] = title_of(row.batch.target, row.batch.verb)
-            if row.is_awaiting and may_decide(user, row):  # it tries the verb
-                found |= preview_page(preview_of(row.batch), target=row.batch.target)
         return found
 
     @admin.action(description=_("Approve…"), permissions=["decide"])

@@ -40,17 +40,17 @@ def shown_detail(request: ApprovalRequest, *, with_preview: bool) -> dict[str, A
     if request.is_awaiting and request.transaction is not None:
         plan = [undo_entry(each) for each in undoing_of(request.transaction)]
     if with_preview and request.is_awaiting and request.batch is not None:
-        found = shown_preview(preview_of(request.batch))
+        found = shown_preview(tried(request.batch))
     refusal = why_not_now(request) if request.is_awaiting else ""
     return {**RequestEntry(request).data, "refusal": refusal, "plan": plan, "preview": found}
 
 
-def preview_of(batch: Batch) -> Preview:
-    """Of exactly the rows that were frozen, as far as they are still there."""
+def tried(batch: Batch) -> Preview:
     about = {"target": batch.target, "verb": batch.verb, "parameters": batch.parameters}
     return preview(frozen_rows(batch), actor=batch.created_by, **about)
 
 
 def frozen_rows(batch: Batch) -> QuerySet[Any]:
+    """Exactly those that were frozen, as far as they are still there."""
     rows: QuerySet[Any] = ROWS[batch.target].objects
     return rows.filter(pk__in=BatchItem.objects.filter(batch=batch).values("target_id"))

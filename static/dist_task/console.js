@@ -1,5 +1,5 @@
 "use strict";
-// Keys, the live dot, copying, time zones, and forms that are sent once. Without it every page works all the same.
+// Keys, the live dot, tries, copying, time zones, and forms that are sent once. Without it every page works all the same.
 (() => {
   const byId = (id) => document.getElementById(id);
   const typing = (target) => target instanceof Element && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
@@ -117,6 +117,32 @@
     live.addEventListener("click", () => { pause(!paused()); tick(); });
     document.addEventListener("visibilitychange", tick);
     timer = setTimeout(tick, 1000);
+  }
+
+  // What a verb would say to a few rows takes its time: asked for once the page is there, and again by its button.
+  const preview = byId("preview");
+  const tryout = document.querySelector("button[data-try]");
+  const tryRows = async ({ isAsked }) => {
+    const { form } = tryout;
+    const values = new FormData(form);
+    values.append(tryout.name, tryout.value);
+    preview.setAttribute("aria-busy", "true");
+    try {
+      const answer = form.method === "post"
+        ? await fetch(window.location.href, { method: "POST", body: values })
+        : await fetch(`?${new URLSearchParams(values)}`);
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("preview");
+      if (!fresh) throw new Error(answer.statusText);
+      preview.replaceChildren(...fresh.childNodes);
+    } catch {
+      if (isAsked) form.requestSubmit(tryout); // the next page says what is wrong
+    } finally {
+      preview.removeAttribute("aria-busy");
+    }
+  };
+  if (preview && tryout) {
+    tryout.addEventListener("click", (event) => { event.preventDefault(); tryRows({ isAsked: true }); });
+    if (tryout.dataset.try === "now") tryRows({ isAsked: false });
   }
 
   // Copying: the text is on the page anyway, and selected where the clipboard is closed.

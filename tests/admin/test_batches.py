@@ -24,7 +24,7 @@ from transactions.models import Transaction
 INBOX = "admin:exceptions_app_exceptionrecord_changelist"
 TRANSACTIONS = "admin:transactions_transaction_changelist"
 BATCHES = "admin:batches_batch_changelist"
-HEAVIEST, MOST_QUERIES = 100_000, 600  # of a preview: each of the twenty rows of its sample is tried
+HEAVIEST, MOST_QUERIES, MOST_TRIED = 100_000, 12, 600  # twenty rows of a preview are tried
 
 
 def new(target: str = "exceptions", verb: str = "retry", query: str = "") -> str:
@@ -42,10 +42,16 @@ def form(**values: object) -> dict[str, object]:
 def test_a_preview_says_how_many_and_what_would_be_refused_and_changes_nothing(root: Client, flow: Flow) -> None:
     fail_many(30, flow=flow)
     rows.succeed_one("good", flow=flow)
+    address = new("transactions", "retry", "?flow_name=orders")
 
-    answer = root.get(new("transactions", "retry", "?flow_name=orders"))
+    counted = root.get(address).content.decode()
+    tried = root.post(address, {"try": "yes", "rate": "20"})
 
-    text = answer.content.decode()
+    assert "31 rows match." in counted
+    assert "not tried yet" in counted
+    assert "would be refused" not in counted
+    assert not tried.context["form"].errors  # nobody has to say why before it is done
+    text = tried.content.decode()
     assert "31 rows match." in text
     assert "all would be done" in text
     assert "all would be refused" in text
@@ -78,9 +84,10 @@ def test_what_fails_after_the_preview_is_not_in_the_batch(root: Client, flow: Fl
     newest = root.get(new()).context["found"].newest_id
     rows.fail_one("later", flow=flow)
 
+    tried = root.post(new(), {"try": "yes", "newest": newest}).context["found"]
     root.post(new(), form(newest=newest))
 
-    assert Batch.objects.get().total == 3
+    assert tried.count == Batch.objects.get().total == 3
 
 
 def test_many_selected_rows_lead_to_a_batch_and_few_do_not(root: Client, flow: Flow) -> None:
@@ -111,8 +118,8 @@ def test_a_group_is_retried_as_a_batch(root: Client, flow: Flow) -> None:
 def test_parameters_count_in_the_preview_and_in_the_batch(root: Client) -> None:
     rows.fail_one("a", flow=rows.make_flow(strategy="no_retry"))
 
-    refused = root.get(new()).context["found"].groups[0].refused
-    again = root.post(new(), form(force="on", again="yes")).context["found"].groups[0].refused
+    refused = root.post(new(), {"try": "yes"}).context["found"].groups[0].refused
+    again = root.post(new(), form(force="on", **{"try": "yes"})).context["found"].groups[0].refused
     root.post(new(), form(force="on"))
 
     assert (refused, again) == (1, 0)
@@ -246,17 +253,29 @@ def test_no_page_on_the_way_is_slow_or_heavy(root: Client, flow: Flow, count: in
     fail_many(count, flow=flow)
     took = {}
 
-    def timed(name: str, ask: Callable[[], object]) -> None:
+    def timed(name: str, ask: Callable[[], object], *, most: int = MOST_QUERIES) -> None:
         began = time.monotonic()
         with CaptureQueriesContext(connection) as asked:
             answer = ask()
         took[name] = time.monotonic() - began
-        assert len(asked) <= MOST_QUERIES, f"{name}: {len(asked)}"
+        assert len(asked) <= most, f"{name}: {len(asked)}"
         assert len(answer.content) <= HEAVIEST, name  # type: ignore[attr-defined]
 
+    root.get(new())  # the cache of permissions is full by then
     timed("preview", lambda: root.get(new()))
+    timed("try", lambda: root.post(new(), {"try": "yes"}), most=MOST_TRIED)
     timed("make", lambda: root.post(new(), form()))
     timed("page", lambda: root.get(page_of(Batch.objects.get())))
 
     assert Batch.objects.get().total == count
     assert max(took.values()) < 10, took  # wide: for what grows with the set, not for a busy machine
+
+
+@pytest.mark.parametrize(("target", "verb"), VERBS)
+def test_each_verb_has_a_form_before_anything_is_filled_in(target: str, verb: str, root: Client, flow: Flow) -> None:
+    fail_many(1, flow=flow)
+
+    answer = root.get(new(target, verb, "?status=failed" if target == "transactions" else ""))
+
+    assert "refusal" not in answer.context
+    assert 'name="remark"' in answer.content.decode()

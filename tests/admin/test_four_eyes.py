@@ -148,7 +148,8 @@ def test_a_batch_is_asked_for_previewed_and_approved(
     assert 'value="resume"' not in page
     seen = bo.get(page_of(request))
     assert seen.context["found"].count == 3
-    assert "all would be done" in seen.content.decode()
+    assert "not tried yet" in seen.content.decode()
+    assert "all would be done" in bo.get(page_of(request) + "?try=yes").content.decode()
     act(bo, request, action="approve", remark="all three are theirs")
 
     assert run_all(batch).done == 3

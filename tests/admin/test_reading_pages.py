@@ -102,7 +102,7 @@ def test_the_audit_has_people_and_no_machines(root: Client, record: ExceptionRec
 )
 def test_the_audit_is_filtered(query: str, actors: list[str], root: Client, record: ExceptionRecord) -> None:
     retry_exception(record.pk, actor="ana", delay_seconds=60)
-    cancel_transaction(record.transaction.instance_id, actor="bo")
+    cancel_transaction(record.transaction.instance_id, actor="bo", remark="why")
 
     assert [entry.actor for entry in root.get(f"{AUDIT}?{query}").context["rows"]] == actors
 

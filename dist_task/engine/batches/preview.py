@@ -1,9 +1,13 @@
-"""What a batch would do: how many rows of which status, and what the verb says to a few of each, tried and undone."""
+"""What a batch would do: how many rows of which status, and what the verb says to a few of each, tried and undone.
+
+Counting takes two statements, trying those of the verb for each row, and waits for whoever is at one of them: a page
+counts at once, and tries when it is asked to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2.errors
@@ -46,38 +50,54 @@ class StatusGroup:
 
     statuses: tuple[str, str]
     count: int
-    tried: int
-    refused: int
-    reasons: tuple[str, ...]
+    tried: int = 0
+    refused: int = 0
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`count` is at most one more than a batch may have; then nothing else was looked at. `newest_id`: of all rows."""
+    """`count` is at most one more than a batch may have; then nothing else was looked at. `newest_id`: of all rows.
+
+    `sample`: those that were tried.
+    """
 
     count: int
     newest_id: int
     groups: tuple[StatusGroup, ...]
-    sample: tuple[Tried, ...]
+    sample: tuple[Tried, ...] = ()
+
+    @property
+    def is_tried(self) -> bool:
+        return bool(self.sample)
 
     @property
     def is_too_large(self) -> bool:
         return self.count > MOST_ITEMS
 
 
-def preview(rows: QuerySet[Any], *, target: str, verb: str, parameters: Mapping[str, Any], actor: str) -> Preview:
-    """`rows` as for `verbs.create`. Nothing is changed."""
-    found, fields = find(target, verb), STATUS_OF[Target(target)]
-    check_parameters(found, parameters)
+def counted(rows: QuerySet[Any], *, target: str) -> Preview:
+    """`rows` as for `verbs.create`; nothing is tried."""
     count = rows.order_by()[: MOST_ITEMS + 1].count()
     if count > MOST_ITEMS:
-        return Preview(count, 0, (), ())
-    counted = list(rows.order_by().values_list(*fields).annotate(Count("pk"), Max("pk")).order_by("-pk__count"))
-    chosen = _sample(rows, target=target, per_group=max(1, MOST_SAMPLED // max(1, len(counted))))
-    sample = [_tried(row, verb=found, target=target, parameters=parameters, actor=actor) for row in chosen]
-    groups = tuple(_group((one, two), count=many, sample=sample) for one, two, many, _newest in counted)
-    newest_id = max((newest for *_rest, newest in counted), default=0)
-    return Preview(sum(group.count for group in groups), newest_id, groups, tuple(sample))
+        return Preview(count, 0, ())
+    fields = STATUS_OF[Target(target)]
+    found = list(rows.order_by().values_list(*fields).annotate(Count("pk"), Max("pk")).order_by("-pk__count"))
+    groups = tuple(StatusGroup((one, two), many) for one, two, many, _newest in found)
+    newest_id = max((newest for *_rest, newest in found), default=0)
+    return Preview(sum(group.count for group in groups), newest_id, groups)
+
+
+def preview(rows: QuerySet[Any], *, target: str, verb: str, parameters: Mapping[str, Any], actor: str) -> Preview:
+    """The same with a few rows of each group tried. Nothing is changed."""
+    by = find(target, verb)
+    check_parameters(by, parameters)
+    found = counted(rows, target=target)
+    if found.is_too_large:
+        return found
+    chosen = _sample(rows, target=target, per_group=max(1, MOST_SAMPLED // max(1, len(found.groups))))
+    sample = tuple(_tried(row, verb=by, target=target, parameters=parameters, actor=actor) for row in chosen)
+    return replace(found, groups=tuple(_with_sample(group, sample) for group in found.groups), sample=sample)
 
 
 def _sample(rows: QuerySet[Any], *, target: str, per_group: int) -> list[Any]:
@@ -118,7 +138,7 @@ def _refusal(key: int | str, verb: Verb, *, parameters: Mapping[str, Any], actor
         raise
 
 
-def _group(statuses: tuple[str, str], *, count: int, sample: list[Tried]) -> StatusGroup:
-    own = [each for each in sample if each.statuses == statuses]
+def _with_sample(group: StatusGroup, sample: Sequence[Tried]) -> StatusGroup:
+    own = [each for each in sample if each.statuses == group.statuses]
     refusals = [each.refusal for each in own if each.refusal]
-    return StatusGroup(statuses, count, len(own), len(refusals), tuple(dict.fromkeys(refusals)))
+    return replace(group, tried=len(own), refused=len(refusals), reasons=tuple(dict.fromkeys(refusals)))
