@@ -131,11 +131,10 @@ class Completing(Reason):
     force = Flag(required=False, default=False, help_text="Also where its exception was only handled.")
 
 
-class Assigning(StrictSerializer):
+class Assigning(Reason):
     assignee = Text(
         allow_blank=True, max_length=LONGEST_NAME, single_line=True, help_text="The name of a user; empty: nobody."
     )
-    remark = Text(required=False, allow_blank=True, default="", max_length=LONGEST_REMARK)
     force = Flag(required=False, default=False, help_text="Also where somebody else looks after it.")
 
 

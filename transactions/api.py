@@ -163,12 +163,12 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
 
     @extend_schema(
         summary="Cancel a transaction",
-        request=Remark,
+        request=Reason,
         responses=serializers.CancelledTransaction,
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, instance_id: str) -> Response:
-        wanted = self.valid(Remark)
+        wanted = self.valid(Reason)
         txn = operate.cancel_transaction(checked_id(instance_id), actor=actor(request), **wanted)
         return Response({"instance_id": txn.instance_id, "status": txn.status, "cancelling": txn.cancelling})
 
@@ -251,12 +251,12 @@ class TransactionViewSet(ListModelMixin, ApiViewSet):
         summary="Undo what an ended transaction has done",
         description="A failed compensation goes on where it failed. The status of the transaction stays. Where the "
         "four-eyes rule is on it is only asked for: then the answer has a `request`, which a second person decides.",
-        request=Remark,
+        request=Reason,
         responses=serializers.CompensatedTransaction,
     )
     @action(detail=True, methods=["post"])
     def compensate(self, request: Request, instance_id: str) -> Response:
-        wanted = self.valid(Remark)
+        wanted = self.valid(Reason)
         txn = operate.compensate_transaction(checked_id(instance_id), actor=actor(request), **wanted)
         return Response(shown_compensation(txn))
 

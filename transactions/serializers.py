@@ -17,7 +17,6 @@ from dist_task.wire import (
     JSONObject,
     JSONValue,
     Reason,
-    Remark,
     RowSerializer,
     StrictSerializer,
     Text,
@@ -96,7 +95,7 @@ class MovedTransaction(serializers.Serializer):
     status = serializers.ChoiceField(choices=TransactionStatus.choices)
 
 
-class Decision(Remark):
+class Decision(Reason):
     task_id = Text(max_length=64, help_text="The approval, by the id of its task.")
     item = serializers.IntegerField(
         required=False, min_value=0, max_value=MOST_ITEMS, help_text="Of a task with `foreach`: which of its items."

@@ -24,7 +24,7 @@ from dist_task.engine.batches.preview import Preview, preview
 from dist_task.engine.batches.table import find
 from dist_task.errors import InvalidRequest, NotFound
 from dist_task.problems import InvalidValue, Problem, shown
-from dist_task.wire import Remark
+from dist_task.wire import Reason
 
 from .export import as_csv
 from .models import Batch, BatchItem
@@ -107,7 +107,7 @@ class BatchViewSet(ListModelMixin, ApiViewSet):
         batch = self.row(pk)
         return csv_of(batch, items=items_of(batch, request=request))
 
-    @extend_schema(summary="Pause a batch", parameters=[ID], request=Remark, responses=BatchDetail)
+    @extend_schema(summary="Pause a batch", parameters=[ID], request=Reason, responses=BatchDetail)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
         return self._steer(request, pk, verb=verbs.pause)
@@ -116,7 +116,7 @@ class BatchViewSet(ListModelMixin, ApiViewSet):
         summary="Resume a paused batch",
         description="Needs the permission of the single verb besides.",
         parameters=[ID],
-        request=Remark,
+        request=Reason,
         responses=BatchDetail,
     )
     @action(detail=True, methods=["post"])
@@ -126,7 +126,7 @@ class BatchViewSet(ListModelMixin, ApiViewSet):
         return self._steer(request, pk, verb=verbs.resume)
 
     @extend_schema(
-        summary="Cancel a batch", description="What was done stays done.", parameters=[ID], request=Remark,
+        summary="Cancel a batch", description="What was done stays done.", parameters=[ID], request=Reason,
         responses=BatchDetail,
     )  # fmt: skip
     @action(detail=True, methods=["post"])
@@ -134,7 +134,7 @@ class BatchViewSet(ListModelMixin, ApiViewSet):
         return self._steer(request, pk, verb=verbs.cancel)
 
     def _steer(self, request: Request, pk: str, *, verb: Any) -> Response:
-        wanted = self.valid(Remark)
+        wanted = self.valid(Reason)
         return Response(BatchDetail(verb(self.row(pk).pk, actor=actor(request), **wanted)).data)
 
     def row(self, text: str) -> Batch:

@@ -191,7 +191,7 @@ class Client:
         body = {"remark": remark, "output": output, "force": force}
         return self._post(SettledException, f"/exceptions/{exception_id}/complete", body)
 
-    def assign(self, exception_id: int, assignee: str, *, remark: str = "", force: bool = False) -> AssignedException:
+    def assign(self, exception_id: int, assignee: str, *, remark: str, force: bool = False) -> AssignedException:
         """Says who looks after it; "" for nobody. `force`: also where that is somebody else."""
         body = {"assignee": assignee, "remark": remark, "force": force}
         return self._post(AssignedException, f"/exceptions/{exception_id}/assign", body)

@@ -50,7 +50,7 @@ def test_each_end_is_told_once_with_what_a_receiver_needs(flow: Flow, receiver: 
     rows.succeed_one("good", flow=flow)
     rows.fail_one("bad", flow=flow)
     rows.start_one("stopped", flow=flow)
-    cancel_transaction("stopped", actor="ada")
+    cancel_transaction("stopped", actor="ada", remark="why")
 
     assert events() == [
         ("good", "transaction.success"),
@@ -81,7 +81,7 @@ def test_a_transaction_that_fails_twice_ends_twice_and_a_cancel_after_it_as_well
     retry_transaction("a", actor="ada")
     again = batch.Ended("pay", 2, "failed", "failed", outcome="terminal", task_name="Pay")
     rows.attempt("a", ended=again, finish="failed")
-    cancel_transaction("a", actor="ada")
+    cancel_transaction("a", actor="ada", remark="why")
 
     assert [event for _subject, event in events()] == [
         "transaction.failed",

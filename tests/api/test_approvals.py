@@ -36,23 +36,33 @@ def test_who_decides_is_answered_and_the_transaction_is_due(api: Api, asked: Tra
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])
 def test_it_is_decided_once(api: Api, asked: Transaction, verb: str) -> None:
-    api.post("/api/v1/transactions/i1/reject", {"task_id": "pay"})
+    api.post("/api/v1/transactions/i1/reject", {"task_id": "pay", "remark": "fine"})
 
-    assert api.post(f"/api/v1/transactions/i1/{verb}", {"task_id": "pay"}).status == 400
+    assert api.post(f"/api/v1/transactions/i1/{verb}", {"task_id": "pay", "remark": "fine"}).status == 400
 
 
-@pytest.mark.parametrize("body", [{}, {"task_id": "other"}, {"task_id": 1}, {"task_id": "pay", "x": 1}, []])
+BODIES = [
+    {"remark": "fine"},
+    {"remark": "fine", "task_id": "other"},
+    {"remark": "fine", "task_id": 1},
+    {"remark": "fine", "task_id": "pay", "x": 1},
+    {"task_id": "pay"},
+    [],
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
 def test_a_malformed_decision_decides_nothing(api: Api, asked: Transaction, body: Any) -> None:
     assert api.post("/api/v1/transactions/i1/approve", body).status == 400
-    assert api.post("/api/v1/transactions/i1/approve", {"task_id": "pay"}).status == 200
+    assert api.post("/api/v1/transactions/i1/approve", {"task_id": "pay", "remark": "fine"}).status == 200
 
 
 def test_only_members_of_the_role_decide(asked: Transaction, closed: None) -> None:
     operator = as_role("operator")
-    refused = operator.post("/api/v1/transactions/i1/approve", {"task_id": "pay"})
+    refused = operator.post("/api/v1/transactions/i1/approve", {"task_id": "pay", "remark": "fine"})
     User.objects.get(username="operator-user").groups.add(Group.objects.create(name="risk"))
 
-    accepted = operator.post("/api/v1/transactions/i1/approve", {"task_id": "pay"})
+    accepted = operator.post("/api/v1/transactions/i1/approve", {"task_id": "pay", "remark": "fine"})
 
     assert (refused.status, accepted.status) == (400, 200)
     assert "risk" in refused.message

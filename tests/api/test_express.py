@@ -174,7 +174,7 @@ def test_other_addresses_and_methods_go_the_ordinary_way(both: Both, flow: Flow)
         posting(body, path=COLLECTION + "/"),
         posting(body, query="a=b"),
         posting({"transactions": [body]}, path=COLLECTION + "/batch"),
-        posting({}, path=COLLECTION + "/i1/cancel"),
+        posting({"remark": "why"}, path=COLLECTION + "/i1/cancel"),
         getting(COLLECTION),
         getting(COLLECTION + "/batch"),
         getting(COLLECTION + "/i1/logs"),

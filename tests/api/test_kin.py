@@ -56,12 +56,12 @@ def test_items_that_began_between_two_questions_are_not_counted_yet(api: Api, as
 
 
 def test_items_are_decided_one_by_one(api: Api, asking: str) -> None:
-    assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask"}).status == 400
-    assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "item": 3}).status == 400
-    assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "item": -1}).fields == {"item"}
+    assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "remark": "ok"}).status == 400
+    assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "remark": "ok", "item": 3}).status == 400
+    assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "remark": "ok", "item": -1}).fields == {"item"}
 
     for item in (2, 0):
-        assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "item": item}).status == 200
+        assert api.post(f"{PATH}/{asking}/approve", {"task_id": "ask", "remark": "ok", "item": item}).status == 200
     assert api.post(f"{PATH}/{asking}/reject", {"task_id": "ask", "item": 1, "remark": "no"}).status == 200
 
     assert finished(asking).status == "failed"

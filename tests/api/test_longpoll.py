@@ -70,7 +70,7 @@ def closing_connection(change: Callable[[], object]) -> None:
 
 
 def cancel(instance_id: str = "i1") -> None:
-    assert Api().post(f"/api/v1/transactions/{instance_id}/cancel").status == 200
+    assert Api().post(f"/api/v1/transactions/{instance_id}/cancel", {"remark": "why"}).status == 200
 
 
 def watching_pids() -> set[int]:
@@ -122,7 +122,7 @@ def test_more_clients_wait_than_there_are_threads_and_all_are_told(app: LongPoll
 
 def cancel_all() -> None:
     for number in range(20):
-        Api().post(f"/api/v1/transactions/i{number}/cancel")
+        Api().post(f"/api/v1/transactions/i{number}/cancel", {"remark": "why"})
     close_connection()
 
 
@@ -245,7 +245,7 @@ def test_a_token_that_is_taken_back_during_a_wait_is_401_at_its_end(app: LongPol
 
     def take_back() -> None:
         AuthToken.objects.filter(user__username="viewer-user").delete()
-        assert operator.post(f"{PATH}/cancel").status == 200
+        assert operator.post(f"{PATH}/cancel", {"remark": "why"}).status == 200
 
     assert told_after(app, caller, change=take_back).status == 401
 

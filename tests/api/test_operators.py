@@ -20,6 +20,7 @@ from transactions.models import Transaction
 
 EXCEPTIONS = "/api/v1/exceptions"
 TRANSACTIONS = "/api/v1/transactions"
+TASK = {"task_id": "pay"}
 WHY = {"remark": "the bank is down"}
 
 
@@ -93,15 +94,15 @@ def test_an_exception_is_assigned_and_found_by_who_has_it(api: Api) -> None:
     record = fail_one("i1", flow=make_flow())
     fail_one("i2", flow=make_flow(name="other"))
 
-    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": "ann"}).data == {
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {**WHY, "assignee": "ann"}).data == {
         "exception_id": record.pk,
         "assignee": "ann",
     }
     assert [each["id"] for each in api.get(f"{EXCEPTIONS}?assignee=ann").data["list"]] == [record.pk]
     assert api.get(f"{EXCEPTIONS}/{record.pk}").data["assignee"] == "ann"
-    assert "assigned to ann" in api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": ""}).message
-    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": "", "force": True}).data["assignee"] == ""
-    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {"assignee": "nobody"}).status == 400
+    assert "assigned to ann" in api.post(f"{EXCEPTIONS}/{record.pk}/assign", {**WHY, "assignee": ""}).message
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {**WHY, "assignee": "", "force": True}).data["assignee"] == ""
+    assert api.post(f"{EXCEPTIONS}/{record.pk}/assign", {**WHY, "assignee": "nobody"}).status == 400
 
 
 def test_comments_are_shown_with_the_exception(api: Api) -> None:
@@ -152,17 +153,19 @@ def test_a_bad_time_or_input_of_a_retry_is_400_and_changes_nothing(api: Api, bod
     assert ExceptionRecord.objects.get().status == "open"
 
 
-@pytest.mark.parametrize("verb", ["skip", "complete", "comment", "pause", "resume", "complete-wait"])
+OF_TRANSACTIONS = ("pause", "resume", "cancel", "compensate", "approve", "reject", "complete-wait")
+
+
+@pytest.mark.parametrize("verb", ["skip", "complete", "assign", "comment", *OF_TRANSACTIONS])
 @pytest.mark.parametrize("body", [None, {}, {"remark": " "}, {"remark": None}, {"remark": "x" * 2001}, {"why": "x"}])
 def test_without_a_reason_it_is_400_and_changes_nothing(api: Api, verb: str, body: Any) -> None:
     record = fail_one("i1", flow=make_flow())
     wait_one("i2", flow=make_flow(name="other"), waits_for="callback")
-    path = f"{TRANSACTIONS}/i2/{verb}" if verb in ("pause", "resume") else f"{EXCEPTIONS}/{record.pk}/{verb}"
-    if verb == "complete-wait":
-        path, body = f"{TRANSACTIONS}/i2/complete", None if body is None else {**body, "task_id": "pay"}
+    of = f"{TRANSACTIONS}/i2" if verb in OF_TRANSACTIONS else f"{EXCEPTIONS}/{record.pk}"
+    more = {"complete-wait": TASK, "approve": TASK, "reject": TASK, "assign": {"assignee": ""}}.get(verb, {})
     rows = ExecutionLog.objects.count()
 
-    answer = api.post(path, body)
+    answer = api.post(f"{of}/{verb.removesuffix('-wait')}", None if body is None else {**body, **more})
 
     assert (answer.status, "remark" in answer.fields) == (400, True)
     assert ExecutionLog.objects.count() == rows

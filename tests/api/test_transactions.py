@@ -82,9 +82,10 @@ def test_what_is_not_failed_cannot_be_retried(api: Api, flow: Flow) -> None:
 @pytest.mark.parametrize("path", ["", "/retry", "/cancel", "/compensate", "/compensation", "/tasks", "/logs"])
 @pytest.mark.parametrize("instance_id", ["nope", "%00", "a%20b", "x" * 65, ".."])
 def test_an_unknown_or_malformed_id_is_404(api: Api, instance_id: str, path: str) -> None:
-    method = "POST" if path in ("/retry", "/cancel", "/compensate") else "GET"
+    is_verb = path in ("/retry", "/cancel", "/compensate")
+    asked = ("POST", {"remark": "why"}) if is_verb else ("GET", None)
 
-    assert api.ask(method, f"/api/v1/transactions/{instance_id}{path}").status == 404
+    assert api.ask(asked[0], f"/api/v1/transactions/{instance_id}{path}", asked[1]).status == 404
 
 
 def test_task_runs_and_the_log_are_paged(api: Api) -> None:

@@ -25,6 +25,7 @@ from .conftest import fail_many, make, results, run_all, stored
 __all__ = ["closed"]  # a fixture
 pytestmark = pytest.mark.django_db
 BATCHES = "/api/v1/batches"
+WHY = {"remark": "why"}
 
 
 @pytest.fixture
@@ -134,14 +135,27 @@ def test_a_batch_is_paused_resumed_and_cancelled(api: Api, flow: Flow) -> None:
         assert (answer.data["status"], stored(batch).status) == (after, after)
         assert answer.data["log"][-1]["message"] == verb
 
-    late = api.post(f"{BATCHES}/{batch.pk}/resume")
+    late = api.post(f"{BATCHES}/{batch.pk}/resume", WHY)
     assert (late.status, "cancelled" in late.message) == (400, True)
 
 
 @pytest.mark.parametrize("address", ["7", "x", str(2**70)])
 def test_there_is_no_such_batch(api: Api, address: str) -> None:
-    for method, path in (("GET", ""), ("GET", "/items"), ("GET", "/export"), ("POST", "/pause"), ("POST", "/resume")):
-        assert api.ask(method, f"{BATCHES}/{address}{path}").status == 404
+    for path in ("", "/items", "/export"):
+        assert api.get(f"{BATCHES}/{address}{path}").status == 404
+    for verb in ("pause", "resume"):
+        assert api.post(f"{BATCHES}/{address}/{verb}", WHY).status == 404
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
+def test_who_steers_a_batch_says_why(api: Api, flow: Flow, verb: str) -> None:
+    fail_many(1, flow=flow)
+    batch = make()
+
+    for body in (None, {}, {"remark": " "}):
+        answer = api.post(f"{BATCHES}/{batch.pk}/{verb}", body)
+        assert (answer.status, "remark" in answer.fields) == (400, True)
+    assert stored(batch).status == "running"
 
 
 def test_items_are_paged_and_filtered_by_result(api: Api, flow: Flow) -> None:
@@ -218,7 +232,7 @@ def test_supervisors_make_and_steer_batches_and_everybody_reads_them(
     batch, api = make(), as_role(role)
 
     statuses = [api.post(BATCHES, wanted(preview=True)).status, api.post(BATCHES, wanted()).status]
-    statuses += [api.post(f"{BATCHES}/{batch.pk}/{verb}").status for verb in ("pause", "resume", "cancel")]
+    statuses += [api.post(f"{BATCHES}/{batch.pk}/{verb}", WHY).status for verb in ("pause", "resume", "cancel")]
 
     assert statuses == [200 if may else 403] * 5
     assert {api.get(f"{BATCHES}{path}").status for path in ("", f"/{batch.pk}", f"/{batch.pk}/items")} == {200}
@@ -235,8 +249,8 @@ def test_a_batch_needs_the_permission_of_its_verb_besides(closed: None, flow: Fl
     refused = api.post(BATCHES, wanted())
     assert (refused.status, "retry_exceptionrecord" in refused.message) == (403, True)
     assert api.post(BATCHES, wanted(preview=True)).status == 403
-    assert api.post(f"{BATCHES}/{batch.pk}/pause").status == 200
-    assert api.post(f"{BATCHES}/{batch.pk}/resume").status == 403
+    assert api.post(f"{BATCHES}/{batch.pk}/pause", WHY).status == 200
+    assert api.post(f"{BATCHES}/{batch.pk}/resume", WHY).status == 403
     assert api.post(BATCHES, wanted(verb="handle")).status == 200
     assert set(results(batch).values()) == {"pending"}
 

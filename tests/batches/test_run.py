@@ -51,12 +51,12 @@ def test_pause_takes_effect_between_items_and_resume_goes_on(start_worker: Start
     start_worker()
     wait_for(lambda: stored(batch).done >= 5)
 
-    verbs.pause(batch.pk, actor="bo")
+    verbs.pause(batch.pk, actor="bo", remark="why")
     at_pause = stored(batch).ended
     time.sleep(1.5)
 
     assert stored(batch).ended == at_pause < 60
-    verbs.resume(batch.pk, actor="bo")
+    verbs.resume(batch.pk, actor="bo", remark="why")
     assert ended(batch).done == 60
     assert times_done(batch, event="handled") == [1] * 60
 
@@ -67,7 +67,7 @@ def test_cancel_in_the_middle_leaves_the_rest(start_worker: Start) -> None:
     start_worker()
     wait_for(lambda: stored(batch).done >= 5)
 
-    verbs.cancel(batch.pk, actor="bo")
+    verbs.cancel(batch.pk, actor="bo", remark="why")
 
     found = stored(batch)
     assert (found.status, 5 <= found.done < 60) == ("cancelled", True)
@@ -143,7 +143,7 @@ def test_a_slow_batch_does_not_hold_up_another(start_worker: Start) -> None:
 
     assert ended(quick).total == 2
     assert stored(slow).ended <= 3
-    verbs.cancel(slow.pk, actor="ana")
+    verbs.cancel(slow.pk, actor="ana", remark="why")
     assert set(results(slow).values()) <= {"done", "pending"}
 
 
@@ -158,4 +158,4 @@ def test_ordinary_work_goes_on_beside_a_batch(start_worker: Start) -> None:
     wait_for(lambda: rows.status_of("ordinary") == "success")
 
     assert stored(batch).status == "running"
-    verbs.cancel(batch.pk, actor="ana")
+    verbs.cancel(batch.pk, actor="ana", remark="why")

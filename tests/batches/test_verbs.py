@@ -45,7 +45,7 @@ def test_the_log_of_each_transaction_names_the_batch_and_who_made_it() -> None:
     entry = ExecutionLog.objects.get(event="retried")
 
     assert (entry.actor, entry.message, entry.detail["batch"]) == ("ana", "the bank is back", batch.pk)
-    cancel_transaction("a", actor="bo")
+    cancel_transaction("a", actor="bo", remark="why")
     assert "batch" not in ExecutionLog.objects.get(actor="bo").detail  # by hand, afterwards
 
 
@@ -114,10 +114,10 @@ def test_a_paused_batch_does_nothing_until_it_is_resumed() -> None:
     assert run_next(batch.pk) is None
     assert (stored(batch).status, stored(batch).done) == ("paused", 1)
 
-    verbs.resume(batch.pk, actor="bo")
+    verbs.resume(batch.pk, actor="bo", remark="go on")
     assert (run_all(batch).status, stored(batch).done) == ("done", 2)
     log = list(batch.log.values_list("event", "actor", "message"))
-    assert log == [("created", "ana", "the bank is back"), ("paused", "bo", "wait"), ("resumed", "bo", "")]
+    assert log == [("created", "ana", "the bank is back"), ("paused", "bo", "wait"), ("resumed", "bo", "go on")]
 
 
 def test_a_cancelled_batch_leaves_what_had_not_begun() -> None:
@@ -127,7 +127,7 @@ def test_a_cancelled_batch_leaves_what_had_not_begun() -> None:
     batch = make()
     run_next(batch.pk)
 
-    verbs.cancel(batch.pk, actor="bo")
+    verbs.cancel(batch.pk, actor="bo", remark="why")
 
     assert run_all(batch).status == "cancelled"
     assert results(batch) == {"a": "done", "b": "pending"}
@@ -150,18 +150,18 @@ def test_illegal_moves_are_refused(status: str, legal: set[str]) -> None:
             Batch.objects.filter(pk=batch.pk).update(last_item_id=10**9)
             run_next(batch.pk)
         elif status != "running":
-            MOVES["pause" if status == "paused" else "cancel"](batch.pk, actor="ana")
+            MOVES["pause" if status == "paused" else "cancel"](batch.pk, actor="ana", remark="why")
         if name in legal:
-            move(batch.pk, actor="bo")
+            move(batch.pk, actor="bo", remark="why")
             continue
         with pytest.raises(IllegalMove):
-            move(batch.pk, actor="bo")
+            move(batch.pk, actor="bo", remark="why")
         assert stored(batch).status == status
 
 
 def test_nobody_steers_what_is_not_there() -> None:
     with pytest.raises(NotFound):
-        verbs.pause(1, actor="ana")
+        verbs.pause(1, actor="ana", remark="why")
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_the_verbs_of_operators(client: Client, owner: Owner, service: Service, 
     with pytest.raises(ApiError, match="handled by"):
         client.skip(record.id, remark="too late")
     with pytest.raises(ApiError, match="handled by"):
-        client.assign(record.id, "")
+        client.assign(record.id, "", remark="why")
     with pytest.raises(ApiError, match="waits for its service"):
         client.complete_wait(order_id, "pay", remark="too late")
 

@@ -85,7 +85,7 @@ def wait_one(instance_id: str, *, flow: Flow, waits_for: str = "approval") -> Tr
 def fail_undoing(instance_id: str, *, flow: Flow) -> ExceptionRecord:
     """A successful transaction whose compensation failed; the open exception of that."""
     succeed_one(instance_id, flow=flow)
-    compensate_transaction(instance_id, actor="tester")
+    compensate_transaction(instance_id, actor="tester", remark="why")
     worker, held = claim(instance_id)
     begun = batch.Begun("pay", attempt=1, budget=1, input={}, op="compensate")
     failed = batch.Ended("pay", 1, "failed", "failed", op="compensate", outcome="terminal", task_name="Pay")

@@ -102,7 +102,7 @@ def test_a_batch_that_somebody_cancels_is_a_failure(run, monkeypatch: pytest.Mon
 
     def cancelled() -> bool:
         told.append("asked")
-        cancel(Batch.objects.get().pk, actor="bo")
+        cancel(Batch.objects.get().pk, actor="bo", remark="why")
         return False
 
     monkeypatch.setattr("dist_task.management.batches.somebody_works", cancelled)

@@ -35,7 +35,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(run):
 
 def test_what_is_undone_is_not_retried(run):
     fail_one("a", flow=make_flow())
-    compensate_transaction("a", actor="ada")
+    compensate_transaction("a", actor="ada", remark="why")
 
     ran = run("replay_transactions")
 

@@ -62,7 +62,7 @@ def test_a_dry_run_of_prune_removes_nothing(run):
 def test_prune_leaves_what_is_being_undone(run):
     succeed_one("old", flow=make_flow())
     make_older("old", by=timedelta(days=31))
-    compensate_transaction("old", actor="ada")
+    compensate_transaction("old", actor="ada", remark="why")
 
     ran = run("prune", "--older-than", "30d")
 

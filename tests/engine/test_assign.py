@@ -27,7 +27,7 @@ def record() -> ExceptionRecord:
 
 
 def assign(record: ExceptionRecord, assignee: str, *, actor: str, **more: Any) -> str:
-    return operate.assign_exception(record.pk, assignee=assignee, actor=actor, **more).assignee
+    return operate.assign_exception(record.pk, assignee=assignee, actor=actor, **{"remark": "why", **more}).assignee
 
 
 def test_an_exception_is_taken_handed_over_and_released(record: ExceptionRecord) -> None:
@@ -99,7 +99,7 @@ def test_a_comment_says_something_and_not_too_much(record: ExceptionRecord, rema
     "verb",
     [
         lambda: operate.comment_exception(4711, actor="ann", remark="why"),
-        lambda: operate.assign_exception(4711, actor="ann", assignee=""),
+        lambda: operate.assign_exception(4711, actor="ann", assignee="", remark="why"),
     ],
 )
 def test_nothing_is_said_of_what_is_not_there(verb: Callable[[], object]) -> None:

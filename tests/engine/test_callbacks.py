@@ -248,7 +248,7 @@ def test_a_heartbeat_moves_the_end_of_the_wait_on(worker: WorkerThread, service:
 
 
 def test_a_heartbeat_of_what_has_ended_is_late(accepted: str, service: Service) -> None:
-    operate.cancel_transaction(accepted, actor="ada")
+    operate.cancel_transaction(accepted, actor="ada", remark="why")
     finished(accepted)
 
     for result in ("heartbeat", "success"):
@@ -307,7 +307,7 @@ def test_without_an_address_of_ours_nothing_is_called(settings: Any) -> None:
 def test_a_decision_in_the_moment_in_which_its_time_runs_out_counts(transactional_db: None) -> None:
     """The worker did not know of it when it wrote that none came in time."""
     rows.wait_one("i1", flow=make_flow({"id": "pay", "type": "approval", "config": {"within": 60}}))
-    operate.decide_approval("i1", "pay", approve=True, actor="ada", roles=None)
+    operate.decide_approval("i1", "pay", approve=True, actor="ada", roles=None, remark="why")
     worker_id, held = rows.claim("i1")
 
     late = batch.Ended("pay", 1, "failed", "failed", error_code="NO_ANSWER", outcome="terminal", fingerprint="f")

@@ -27,7 +27,7 @@ def test_a_wait_for_a_callback_ends_as_unknown(worker: WorkerThread, service: Se
     instance_id = begin(make_flow(undoable("a", service, config=config)))
     waits(instance_id, waits_for="callback")
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
 
     assert finished(instance_id).status == "cancelled"
     run = TaskRun.objects.get(transaction__instance_id=instance_id)
@@ -35,7 +35,7 @@ def test_a_wait_for_a_callback_ends_as_unknown(worker: WorkerThread, service: Se
     record = ExceptionRecord.objects.get(run=run)
     assert (record.status, record.outcome) == ("open", "unknown")
     assert "cancelled before an answer" in record.error_message
-    operate.compensate_transaction(instance_id, actor="ada")
+    operate.compensate_transaction(instance_id, actor="ada", remark="why")
     assert compensated(instance_id) == "done"
     assert paths(service) == ["/a", "/undo-a"]
 
@@ -45,7 +45,7 @@ def test_a_service_that_is_at_it_is_not_asked_again(worker: WorkerThread, servic
     instance_id = begin(make_flow(undoable("a", service, retry={"strategy": "auto", "interval": 300})))
     waits(instance_id, waits_for="service")
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
 
     assert finished(instance_id).status == "cancelled"
     assert ExceptionRecord.objects.get(transaction__instance_id=instance_id).outcome == "unknown"
@@ -57,7 +57,7 @@ def test_what_waits_for_nothing_outside_is_cancelled_at_once(worker: WorkerThrea
     instance_id = begin(make_flow({"id": "a", **task}))
     wait_for(lambda: TaskRun.objects.filter(transaction__instance_id=instance_id, status="waiting").exists())
 
-    assert operate.cancel_transaction(instance_id, actor="ada").status == "cancelled"
+    assert operate.cancel_transaction(instance_id, actor="ada", remark="why").status == "cancelled"
     assert not ExceptionRecord.objects.filter(transaction__instance_id=instance_id).exists()
 
 
@@ -67,10 +67,10 @@ def test_an_approval_of_what_is_being_cancelled_is_refused(worker: WorkerThread,
     instance_id = begin(make_flow(*tasks))
     waits(instance_id, waits_for="approval")
     wait_for(lambda: service.in_progress["/slow"] == 1)
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
 
     with pytest.raises(IllegalMove, match="no approval"):
-        operate.decide_approval(instance_id, "ask", approve=True, actor="ada", roles=None)
+        operate.decide_approval(instance_id, "ask", approve=True, actor="ada", roles=None, remark="why")
 
     gate.set()
     assert finished(instance_id).status == "cancelled"

@@ -165,7 +165,7 @@ def test_a_person_undoes_a_successful_transaction_which_stays_successful(
 def test_a_person_asks_again_where_it_failed(worker: WorkerThread, service: Service) -> None:
     service.answer("/undo-a", *itertools.repeat(Answer(503), 2))
     txn = finished(begin(make_flow(undoable("a", service))))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     assert compensated(txn.instance_id) == "failed"
 
     operate.compensate_transaction(txn.instance_id, actor="ada", remark="the refund service is back")
@@ -182,17 +182,17 @@ def test_once_undoing_has_begun_forward_work_is_neither_retried_nor_cancelled(
     service.answer("/b", REFUSED)
     txn = finished(begin(make_flow(undoable("a", service), http("b", service, "a"))))
     failure = ExceptionRecord.objects.get(transaction=txn)
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     service.began["/undo-a"].wait(30)
 
     with pytest.raises(IllegalMove, match="has begun"):
         operate.retry_transaction(txn.instance_id, actor="bob")
     with pytest.raises(IllegalMove, match="has begun"):
-        operate.cancel_transaction(txn.instance_id, actor="bob")
+        operate.cancel_transaction(txn.instance_id, actor="bob", remark="why")
     with pytest.raises(IllegalMove, match="has begun"):
         operate.retry_exception(failure.pk, actor="bob")
     with pytest.raises(IllegalMove, match="cannot be compensated now"):
-        operate.compensate_transaction(txn.instance_id, actor="bob")
+        operate.compensate_transaction(txn.instance_id, actor="bob", remark="why")
 
     gate.set()
     assert compensated(txn.instance_id) == "done"
@@ -204,7 +204,7 @@ def test_nothing_that_runs_is_undone(worker: WorkerThread, service: Service) -> 
     service.began["/a"].wait(30)
 
     with pytest.raises(IllegalMove, match="running"):
-        operate.compensate_transaction(instance_id, actor="ada")
+        operate.compensate_transaction(instance_id, actor="ada", remark="why")
 
     gate.set()
     finished(instance_id)
@@ -214,11 +214,11 @@ def test_a_cancelled_transaction_can_be_undone(worker: WorkerThread, service: Se
     gate = service.hold("/a")
     instance_id = begin(make_flow(undoable("a", service), http("b", service, "a")))
     service.began["/a"].wait(30)
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
     gate.set()
     assert finished(instance_id).status == "cancelled"
 
-    operate.compensate_transaction(instance_id, actor="ada")
+    operate.compensate_transaction(instance_id, actor="ada", remark="why")
 
     assert compensated(instance_id) == "done"
     assert (stored(instance_id).status, undone(instance_id)) == ("cancelled", {"a": "success"})

@@ -101,7 +101,7 @@ def test_what_was_skipped_is_not_undone(worker: WorkerThread, service: Service) 
     tasks: list[dict[str, Any]] = [undoable("a", service), undoable("b", service, "a", when="false")]
     txn = finished(begin(make_flow(*tasks)))
 
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     assert compensated(txn.instance_id) == "done"
     assert undone(txn.instance_id) == {"a": "success"}

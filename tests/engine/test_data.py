@@ -95,7 +95,7 @@ def test_a_compensation_knows_an_input_that_a_later_attempt_was_the_first_to_get
     operate.retry_transaction(finished(txn.instance_id).instance_id, actor="ada")
     wait_for(lambda: stored(txn.instance_id).status == "success")
 
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     compensated(txn.instance_id)
     assert service.calls[-1].path == "/undo-b"
@@ -139,7 +139,7 @@ def test_a_compensation_says_what_it_takes_of_what_was_given_and_came(worker: Wo
     }
     txn = finished(begin(make_flow(http("pay", service, compensate=undo)), params={"pay": {"amount": 5}}))
 
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     assert compensated(txn.instance_id) == "done"
     call = service.calls[-1]
@@ -157,7 +157,7 @@ def test_an_author_names_secrets_in_input_and_config(
     task = {"id": "pay", "type": "http", "config": config, "input": {"pin": "${secrets.PIN}"}, "compensate": undo}
 
     txn = finished(begin(make_flow(task), params={"user": "ada"}))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     assert (txn.status, compensated(txn.instance_id)) == ("success", "done")
     paid, undone = service.calls

@@ -142,7 +142,7 @@ def test_forward_work_keeps_its_input_once_undoing_has_begun_and_undoing_may_get
     service.answer("/undo-a", REFUSED)
     undo = {"config": {"url": service.url("/undo-a")}, "retry": {"strategy": "manual"}}
     txn = finished(begin(make_flow(undoable("a", service, compensate=undo), http("b", service, "a"))))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     assert compensated(txn.instance_id) == "failed"
 
     forward, undoing = ExceptionRecord.objects.filter(transaction=txn).order_by("pk")

@@ -74,7 +74,7 @@ def test_after_a_persons_retry_the_time_begins_anew(worker: WorkerThread, servic
 
     operate.retry_transaction(txn.instance_id, actor="ada")
     wait_for(lambda: TaskRun.objects.filter(transaction=txn, status="waiting").exists())
-    operate.decide_approval(txn.instance_id, "ask", approve=True, actor="ada", roles=None)
+    operate.decide_approval(txn.instance_id, "ask", approve=True, actor="ada", roles=None, remark="why")
 
     assert finished(txn.instance_id).status == "success"
 

@@ -209,7 +209,7 @@ def test_a_failed_compensation_of_an_item_is_retried_alone(worker: WorkerThread,
     undo = {"config": {"url": service.url("/back/${item}")}, "retry": once}
     service.answer("/back/a", REFUSED)
     txn = finished(begin(make_flow(each("pay", service, compensate=undo)), params={"items": ["a", "b"]}))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     assert compensated(txn.instance_id) == "failed"
 
     operate.retry_exception(ExceptionRecord.objects.get(transaction=txn).pk, actor="ada", delay_seconds=0)
@@ -269,9 +269,9 @@ def test_approvals_are_given_one_by_one(worker: WorkerThread) -> None:
     wait_for(lambda: TaskRun.objects.filter(waits_for="approval").count() == 2)
 
     with pytest.raises(IllegalMove, match="no approval"):
-        operate.decide_approval(instance_id, "pay", approve=True, actor="ada", roles=None)
+        operate.decide_approval(instance_id, "pay", approve=True, actor="ada", roles=None, remark="why")
     for item in (1, 0):
-        operate.decide_approval(instance_id, "pay", item=item, approve=True, actor="ada", roles=None)
+        operate.decide_approval(instance_id, "pay", item=item, approve=True, actor="ada", roles=None, remark="why")
 
     assert finished(instance_id).status == "success"
 
@@ -282,7 +282,7 @@ def test_cancelling_begins_no_more_items(worker: WorkerThread, service: Service)
     instance_id = begin(flow, params={"items": [1, 2, 3]})
     wait_for(lambda: service.in_progress["/pay"] == 1)
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
     gate.set()
 
     assert finished(instance_id).status == "cancelled"

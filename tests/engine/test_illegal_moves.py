@@ -78,7 +78,7 @@ def test_what_has_ended_well_or_was_cancelled_is_not_cancelled(record: Exception
     before, rows = statuses(record), ExecutionLog.objects.count()
 
     with pytest.raises(IllegalMove):
-        operate.cancel_transaction(txn.instance_id, actor="ann")
+        operate.cancel_transaction(txn.instance_id, actor="ann", remark="why")
 
     assert (statuses(record), ExecutionLog.objects.count()) == (before, rows)
 

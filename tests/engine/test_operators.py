@@ -147,7 +147,7 @@ def test_cancelling_lets_an_attempt_in_flight_end_and_starts_nothing(worker: Wor
     instance_id = begin(make_flow(http("a", service), http("b", service, "a")))
     service.began["/a"].wait(30)
 
-    answered = cancel_transaction(instance_id, actor="ann")
+    answered = cancel_transaction(instance_id, actor="ann", remark="why")
     gate.set()
 
     assert (answered.status, answered.cancelling) == ("running", True)
@@ -175,7 +175,7 @@ def test_a_finished_transaction_cannot_be_cancelled(worker: WorkerThread) -> Non
     done = finished(begin(make_flow()))
 
     with pytest.raises(IllegalMove, match="cannot be cancelled"):
-        cancel_transaction(done.instance_id, actor="ann")
+        cancel_transaction(done.instance_id, actor="ann", remark="why")
 
 
 def test_every_move_is_counted(failed: Transaction) -> None:

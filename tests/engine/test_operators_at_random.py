@@ -51,8 +51,8 @@ def do_something(chance: random.Random, done: Counter[str]) -> None:
         "pause": lambda: operate.pause_transaction(instance_id, **WHY),
         "resume": lambda: operate.resume_transaction(instance_id, **WHY),
         "retry": lambda: operate.retry_transaction(instance_id, actor="ann"),
-        "compensate": lambda: operate.compensate_transaction(instance_id, actor="ann"),
-        "cancel": lambda: operate.cancel_transaction(instance_id, actor="ann"),
+        "compensate": lambda: operate.compensate_transaction(instance_id, actor="ann", remark="why"),
+        "cancel": lambda: operate.cancel_transaction(instance_id, actor="ann", remark="why"),
         "rerun": lambda: operate.rerun_transaction(instance_id, tasks=tasks, force=force, **WHY),
     }
     if exception_id is not None:

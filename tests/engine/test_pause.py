@@ -73,7 +73,7 @@ def test_a_decision_made_meanwhile_is_kept(worker: WorkerThread, service: Servic
     wait_for(lambda: statuses(instance_id) == {"ask": "waiting"} and stored(instance_id).owner is None)
     pause(instance_id)
 
-    operate.decide_approval(instance_id, "ask", approve=True, actor="ada", roles=None)
+    operate.decide_approval(instance_id, "ask", approve=True, actor="ada", roles=None, remark="why")
     finished(begin(make_flow({"id": "a", "type": "noop"})))
 
     assert stands_still(instance_id)
@@ -122,7 +122,7 @@ def test_a_cancel_takes_the_pause_away(worker: WorkerThread, service: Service) -
     wait_for(lambda: statuses(waiting) == {"ask": "waiting"} and stored(waiting).owner is None)
     for instance_id in (in_flight, waiting):
         pause(instance_id)
-        operate.cancel_transaction(instance_id, actor="ada")
+        operate.cancel_transaction(instance_id, actor="ada", remark="why")
     gate.set()
 
     assert {(finished(each).status, finished(each).paused) for each in (in_flight, waiting)} == {("cancelled", False)}
@@ -133,7 +133,7 @@ def test_undoing_is_paused_as_well(worker: WorkerThread, service: Service) -> No
     gate = service.hold("/back")
     tasks = http("a", service, compensate=undo), http("b", service, "a", compensate=undo)
     txn = finished(begin(make_flow(*tasks)))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     wait_for(service.began["/back"].is_set)
 
     pause(txn.instance_id)
@@ -218,7 +218,7 @@ def test_what_has_ended_or_is_being_cancelled_is_not_paused(worker: WorkerThread
     gate = service.hold("/slow")
     cancelling = begin(make_flow(http("slow", service)))
     wait_for(service.began["/slow"].is_set)
-    operate.cancel_transaction(cancelling, actor="ada")
+    operate.cancel_transaction(cancelling, actor="ada", remark="why")
     before = ExecutionLog.objects.count()
 
     for instance_id, status in ((failed.instance_id, "failed"), (done.instance_id, "success"), (cancelling, "being c")):
@@ -245,5 +245,5 @@ def test_a_paused_transaction_is_not_compensated_before_it_has_ended(worker: Wor
     pause(instance_id)
 
     with pytest.raises(IllegalMove, match="cannot be compensated now"):
-        operate.compensate_transaction(instance_id, actor="ann")
+        operate.compensate_transaction(instance_id, actor="ann", remark="why")
     assert stored(instance_id).paused

@@ -147,7 +147,7 @@ def test_a_cancelled_one_runs_what_it_never_began(worker: WorkerThread, service:
     service.answer("/pay", PAID)
     instance_id = begin(make_flow(*chain(service)))
     wait_for(lambda: service.began_count["/order"])
-    operate.cancel_transaction(instance_id, actor="ann")
+    operate.cancel_transaction(instance_id, actor="ann", remark="why")
     gate.set()
 
     new = finished(again(finished(instance_id), tasks=["pay"]).instance_id)
@@ -185,7 +185,7 @@ def test_undoing_looks_at_what_was_carried_over(worker: WorkerThread, service: S
     second = finished(again(txn, tasks=["last"], force=True).instance_id)
     third = finished(again(second, tasks=["pay"], force=True).instance_id)
 
-    operate.compensate_transaction(third.instance_id, actor="ann")
+    operate.compensate_transaction(third.instance_id, actor="ann", remark="why")
 
     assert compensated(third.instance_id) == "done"
     assert service.calls_of("/undo-pay")[0].body == {"order": 7}
@@ -215,19 +215,19 @@ def test_an_inactive_flow_is_no_obstacle(shipped: Transaction) -> None:
 def test_each_undoes_what_it_has_done_itself_the_last_one_first(shipped: Transaction, service: Service) -> None:
     new = finished(again(shipped, tasks=["pay"], force=True).instance_id)
     with pytest.raises(IllegalMove, match=f"run again as {new.instance_id}, which stands on it"):
-        operate.compensate_transaction(shipped.instance_id, actor="ann")
+        operate.compensate_transaction(shipped.instance_id, actor="ann", remark="why")
     service.calls.clear()
 
-    operate.compensate_transaction(new.instance_id, actor="ann")
+    operate.compensate_transaction(new.instance_id, actor="ann", remark="why")
     compensated(new.instance_id)
-    operate.compensate_transaction(shipped.instance_id, actor="ann")
+    operate.compensate_transaction(shipped.instance_id, actor="ann", remark="why")
     compensated(shipped.instance_id)
 
     assert paths(service) == ["/undo-pay", "/undo-pay", "/undo-order"]
 
 
 def test_what_was_undone_can_be_run_again_from_its_beginning(shipped: Transaction, service: Service) -> None:
-    operate.compensate_transaction(shipped.instance_id, actor="ann")
+    operate.compensate_transaction(shipped.instance_id, actor="ann", remark="why")
     compensated(shipped.instance_id)
 
     with pytest.raises(IllegalMove, match="only be run again from its beginning"):
@@ -336,12 +336,12 @@ def test_what_one_before_has_done_is_not_done_again_unasked(shipped: Transaction
 
     with pytest.raises(IllegalMove, match=r"^order, pay, ship may have done their work"):
         again(second)
-    operate.compensate_transaction(second.instance_id, actor="ann")
+    operate.compensate_transaction(second.instance_id, actor="ann", remark="why")
     compensated(second.instance_id)
     with pytest.raises(IllegalMove, match=r"^order, pay, ship may have done their work"):
         again(second)
 
-    operate.compensate_transaction(shipped.instance_id, actor="ann")
+    operate.compensate_transaction(shipped.instance_id, actor="ann", remark="why")
     compensated(shipped.instance_id)
     with pytest.raises(IllegalMove, match=r"^ship may have done their work"):
         again(second)
@@ -350,7 +350,7 @@ def test_what_one_before_has_done_is_not_done_again_unasked(shipped: Transaction
 def test_what_was_passed_over_while_undoing_is_not_done_again_unasked(worker: WorkerThread, service: Service) -> None:
     service.answer("/undo-a", REFUSED)
     txn = finished(begin(make_flow(undoable("a", service), undoable("b", service))))
-    operate.compensate_transaction(txn.instance_id, actor="ann")
+    operate.compensate_transaction(txn.instance_id, actor="ann", remark="why")
     assert compensated(txn.instance_id) == "failed"
     operate.skip_run(ExceptionRecord.objects.get().pk, force=True, **WHY)
     wait_for(lambda: stored(txn.instance_id).compensation == "done")
@@ -365,7 +365,7 @@ def test_an_item_that_was_passed_over_while_undoing_is_not_done_again_unasked(
     undo = {"config": {"url": service.url("/undo/${index}")}, "retry": {"strategy": "no_retry"}}
     service.answer("/undo/1", REFUSED)
     txn = finished(begin(make_flow(each("pick", service, compensate=undo)), params={"items": ["a", "b"]}))
-    operate.compensate_transaction(txn.instance_id, actor="ann")
+    operate.compensate_transaction(txn.instance_id, actor="ann", remark="why")
     assert compensated(txn.instance_id) == "failed"
     operate.skip_run(ExceptionRecord.objects.get(item=1).pk, force=True, **WHY)
     wait_for(lambda: stored(txn.instance_id).compensation == "done")
@@ -378,7 +378,7 @@ def test_what_a_child_gave_is_not_carried_over_once_that_was_undone(worker: Work
     packing = make_flow(undoable("pack", service))
     txn = finished(begin(make_flow(sub("sub", packing), http("then", service, "sub"))))
     child = Transaction.objects.get(parent=txn)
-    operate.compensate_transaction(child.instance_id, actor="ann")
+    operate.compensate_transaction(child.instance_id, actor="ann", remark="why")
     compensated(child.instance_id)
 
     with pytest.raises(IllegalMove, match=r"^what sub has started was undone"):
@@ -395,11 +395,11 @@ def test_a_child_that_another_one_stands_on_is_undone_after_that(worker: WorkerT
     child = Transaction.objects.get(parent=txn)
     for below in (child, Transaction.objects.get(parent=child)):
         with pytest.raises(IllegalMove, match=f"run again as {new.instance_id}, which stands on it"):
-            operate.compensate_transaction(below.instance_id, actor="ann")
+            operate.compensate_transaction(below.instance_id, actor="ann", remark="why")
 
-    operate.compensate_transaction(new.instance_id, actor="ann")
+    operate.compensate_transaction(new.instance_id, actor="ann", remark="why")
     compensated(new.instance_id)
-    operate.compensate_transaction(txn.instance_id, actor="ann")
+    operate.compensate_transaction(txn.instance_id, actor="ann", remark="why")
 
     assert compensated(txn.instance_id) == "done"
     assert stored(child.instance_id).compensation == "done"

@@ -40,7 +40,7 @@ def test_the_failed_one_can_do_nothing_any_more(worker: WorkerThread, service: S
     says = f"was run again as {failed.instance_id}:r2: go on there"
     for verb in (
         lambda: operate.retry_transaction(failed.instance_id, actor="bob"),
-        lambda: operate.cancel_transaction(failed.instance_id, actor="bob"),
+        lambda: operate.cancel_transaction(failed.instance_id, actor="bob", remark="why"),
         lambda: operate.skip_run(record.pk, force=True, **WHY),
         lambda: operate.complete_run(record.pk, force=True, **WHY),
         lambda: again(failed, tasks=["pay"]),
@@ -230,8 +230,8 @@ def _do_something(chance: random.Random) -> None:
         lambda: operate.rerun_transaction(instance_id, tasks=tasks, force=True, **WHY),
         lambda: operate.rerun_transaction(instance_id, tasks=tasks, **WHY),
         lambda: operate.retry_transaction(instance_id, actor="ann"),
-        lambda: operate.compensate_transaction(instance_id, actor="ann"),
-        lambda: operate.cancel_transaction(instance_id, actor="ann"),
+        lambda: operate.compensate_transaction(instance_id, actor="ann", remark="why"),
+        lambda: operate.cancel_transaction(instance_id, actor="ann", remark="why"),
     ]
     for pk in records:
         verbs.append(partial(operate.skip_run, pk, force=True, **WHY))

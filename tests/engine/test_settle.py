@@ -92,7 +92,7 @@ def test_what_was_completed_is_undone_and_what_was_skipped_is_not(
     verb(record_of(failed).pk, output=HOLD, **WHY)
     finished(failed.instance_id)
 
-    operate.compensate_transaction(failed.instance_id, actor="ada")
+    operate.compensate_transaction(failed.instance_id, actor="ada", remark="why")
 
     assert compensated(failed.instance_id) == "done"
     assert [path for path in paths(service) if path.startswith("/undo")] == undone
@@ -108,7 +108,7 @@ def test_what_may_have_been_executed_is_skipped_by_force_and_undone_all_the_same
 
     operate.skip_run(record.pk, output=HOLD, force=True, **WHY)
     finished(in_doubt.instance_id)
-    operate.compensate_transaction(in_doubt.instance_id, actor="ada")
+    operate.compensate_transaction(in_doubt.instance_id, actor="ada", remark="why")
 
     assert compensated(in_doubt.instance_id) == "done"
     assert len(service.calls_of("/undo-a")) == 1
@@ -164,7 +164,7 @@ def test_items_that_were_completed_are_undone(worker: WorkerThread, service: Ser
     operate.skip_run(record_of(txn, item=1).pk, **WHY)
     finished(txn.instance_id)
 
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     assert compensated(txn.instance_id) == "done"
     assert paths(service)[2:] == ["/back/a/71"]
@@ -194,7 +194,7 @@ def test_undoing_goes_on_after_a_compensation_that_was_repaired_elsewhere(
     service.answer("/undo-b", REFUSED)
     tasks = undoable("a", service), http("b", service, "a", compensate=undo_b)
     txn = finished(begin(make_flow(*tasks)))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     assert compensated(txn.instance_id) == "failed"
 
     verb(record_of(txn).pk, **WHY)
@@ -208,7 +208,7 @@ def test_a_compensation_of_an_item_is_settled_alone(worker: WorkerThread, servic
     undo = {"config": {"url": service.url("/back/${item}")}, "retry": {"strategy": "manual"}}
     service.answer("/back/a", REFUSED)
     txn = finished(begin(make_flow(each("pay", service, compensate=undo)), params={"items": ["a", "b"]}))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     assert compensated(txn.instance_id) == "failed"
 
     verb(record_of(txn).pk, **WHY)
@@ -333,7 +333,7 @@ def test_after_an_old_exception_the_newest_is_closed_with_the_run(
 
 @VERBS
 def test_nothing_forward_is_settled_once_undoing_has_begun(in_doubt: Transaction, verb: Verb) -> None:
-    operate.compensate_transaction(in_doubt.instance_id, actor="ada")
+    operate.compensate_transaction(in_doubt.instance_id, actor="ada", remark="why")
     assert compensated(in_doubt.instance_id) == "done"
     record = record_of(in_doubt)
 

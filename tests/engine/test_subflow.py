@@ -114,7 +114,7 @@ def test_a_successful_one_is_undone_as_its_own_flow_says(worker: WorkerThread, s
     ship = make_flow(undoable("a", service), undoable("b", service, "a"))
     txn = finished(begin(make_flow(undoable("pay", service), sub("ship", ship, "pay"))))
 
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     assert compensated(txn.instance_id) == "done"
     assert paths(service)[3:] == ["/undo-b", "/undo-a", "/undo-pay"]
@@ -137,13 +137,13 @@ def test_a_compensation_that_fails_in_it_fails_the_one_above_and_goes_on_after_i
     undo = {"config": {"url": service.url("/undo-a")}, "retry": {"strategy": "manual"}}
     ship = make_flow(undoable("a", service, compensate=undo))
     txn = finished(begin(make_flow(undoable("pay", service), sub("ship", ship, "pay"))))
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
     assert compensated(txn.instance_id) == "failed"
     child = child_of(txn.instance_id)
     assert child.compensation == "failed"
     wait_for(lambda: not child_of(txn.instance_id).owes_parent)
 
-    operate.compensate_transaction(child.instance_id, actor="bob")
+    operate.compensate_transaction(child.instance_id, actor="bob", remark="why")
 
     wait_for(lambda: stored(txn.instance_id).compensation == "done")
     assert paths(service) == ["/pay", "/a", "/undo-a", "/undo-a", "/undo-pay"]
@@ -155,7 +155,7 @@ def test_a_compensation_may_be_a_flow_of_its_own(worker: WorkerThread, service: 
     service.answer("/a", Answer(body={"id": 7}))
     txn = finished(begin(make_flow(sub("pay", make_flow(http("a", service)), compensate=undo)), instance_id="order_r"))
 
-    operate.compensate_transaction(txn.instance_id, actor="ada")
+    operate.compensate_transaction(txn.instance_id, actor="ada", remark="why")
 
     assert compensated("order_r") == "done"
     assert service.calls[-1].path == "/refund" and service.calls[-1].body == {"of": 7}
@@ -170,7 +170,7 @@ def test_cancelling_goes_down_to_the_last_one(worker: WorkerThread, service: Ser
     instance_id = begin(make_flow(sub("top", middle)), instance_id="order_c")
     wait_for(lambda: service.in_progress["/deep"] == 1)
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
     gate.set()
 
     assert finished(instance_id).status == "cancelled"
@@ -184,7 +184,7 @@ def test_cancelling_what_has_done_nothing_needs_nobody(worker: WorkerThread) -> 
     instance_id = begin(make_flow(sub("top", asleep)))
     wait_for(lambda: TaskRun.objects.filter(waits_for="time").exists())
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
 
     assert finished(instance_id).status == "cancelled"
     assert child_of(instance_id).status == "cancelled"
@@ -208,7 +208,9 @@ def test_a_child_that_ended_while_nobody_listened_is_told_by_housekeeping(worker
     instance_id = begin(make_flow(sub("top", ask)))
     wait_for(lambda: TaskRun.objects.filter(waits_for="approval").exists())
     worker.drain._tell_parents = lambda child_ids: None
-    operate.decide_approval(child_of(instance_id).instance_id, "ask", approve=True, actor="ada", roles=None)
+    operate.decide_approval(
+        child_of(instance_id).instance_id, "ask", approve=True, actor="ada", roles=None, remark="why"
+    )
     wait_for(lambda: child_of(instance_id).is_final)
     assert child_of(instance_id).owes_parent and not stored(instance_id).is_final
 

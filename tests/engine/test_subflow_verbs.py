@@ -34,7 +34,7 @@ def test_a_failed_one_is_cancelled_at_once_even_if_its_parent_was_not_told_yet(
     instance_id = begin(make_flow(sub("ship", make_flow(http("book", service)))))
     wait_for(lambda: Transaction.objects.filter(parent__instance_id=instance_id, status="failed").exists())
 
-    operate.cancel_transaction(child_of(instance_id).instance_id, actor="ada")
+    operate.cancel_transaction(child_of(instance_id).instance_id, actor="ada", remark="why")
 
     child = child_of(instance_id)
     assert (child.status, child.cancelling, child.owes_parent) == ("cancelled", False, True)
@@ -51,13 +51,13 @@ def test_cancelling_leaves_one_that_undoes_itself_to_that(worker: WorkerThread, 
     instance_id = begin(make_flow(sub("ship", ship)))
     wait_for(lambda: service.in_progress["/undo-a"] == 1)
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
     gate.set()
 
     assert finished(instance_id).status == "cancelled"
     child = child_of(instance_id)
     assert (child.status, child.compensation, child.cancelling) == ("failed", "failed", False)
-    operate.compensate_transaction(instance_id, actor="ada")
+    operate.compensate_transaction(instance_id, actor="ada", remark="why")
     assert compensated(instance_id) == "done", "the second time it could be undone"
     assert paths(service).count("/undo-a") >= 2
 
@@ -73,7 +73,7 @@ def test_cancelling_reaches_what_is_started_at_that_moment(transactional_db: Non
     cursor.execute("UPDATE transactions_transaction SET parent_id = %s WHERE id = %s", (middle.pk, deep.pk))
 
     def cancel() -> None:
-        operate.cancel_transaction(top.instance_id, actor="ada")
+        operate.cancel_transaction(top.instance_id, actor="ada", remark="why")
         connections.close_all()
 
     person = threading.Thread(target=cancel)
@@ -168,7 +168,7 @@ def test_a_child_repaired_while_its_parent_is_to_try_again_is_undone_with_it(
     start_worker()
     finished(parent.instance_id)
     wait_for(lambda: stored(child.instance_id).status == "success")
-    operate.compensate_transaction(parent.instance_id, actor="ann")
+    operate.compensate_transaction(parent.instance_id, actor="ann", remark="why")
 
     assert compensated(parent.instance_id) == "done"
     assert stored(child.instance_id).compensation == "done"

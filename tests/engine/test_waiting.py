@@ -144,7 +144,7 @@ def test_what_waits_is_cancelled_at_once(worker: WorkerThread) -> None:
     instance_id = begin(make_flow(approval()))
     wait_for(lambda: released(instance_id))
 
-    operate.cancel_transaction(instance_id, actor="ada")
+    operate.cancel_transaction(instance_id, actor="ada", remark="why")
 
     assert (stored(instance_id).status, statuses(instance_id)) == ("cancelled", {"ok": "cancelled"})
     with pytest.raises(IllegalMove):

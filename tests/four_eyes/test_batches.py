@@ -98,7 +98,7 @@ def test_steering_is_no_way_around_it(rule: Rule, flow: Flow, move: Callable[...
     batch = make()
 
     with pytest.raises(IllegalMove, match="awaiting a second person"):
-        move(batch.pk, actor="bo")
+        move(batch.pk, actor="bo", remark=OK)
 
     assert stored_batch(batch).status == "awaiting"
 
@@ -154,7 +154,7 @@ def test_an_item_is_judged_when_its_turn_comes(rule: Rule, flow: Flow) -> None:
     verbs.approve(ApprovalRequest.objects.get().pk, actor="bo", remark=OK)
     rule()
 
-    operate.compensate_transaction("a", actor="cleo")
+    operate.compensate_transaction("a", actor="cleo", remark="why")
 
     ended = run_all(batch)
 

@@ -29,7 +29,7 @@ OK = "I have seen the parcel"
 def test_without_the_rule_it_is_done_at_once(flow: Flow) -> None:
     txn = rows.succeed_one("i1", flow=flow)
 
-    after = operate.compensate_transaction("i1", actor="ana")
+    after = operate.compensate_transaction("i1", actor="ana", remark="why")
 
     assert after.compensation == "running"
     assert operate.awaiting_request(txn) is None
@@ -264,7 +264,7 @@ def test_what_awaits_stays_so_when_the_rule_is_switched_off(rule: Rule, flow: Fl
 
     with pytest.raises(IllegalMove, match="another person"):
         verbs.approve(request.pk, actor="ana", remark=OK)
-    operate.compensate_transaction("i1", actor="ana")
+    operate.compensate_transaction("i1", actor="ana", remark="why")
 
     assert undoing() == "running"
     assert operate.awaiting_request(Transaction.objects.get()) is None

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from dist_task.batches.models import DEFAULT_RATE, Batch
 from dist_task.batches.words import BatchEvent, BatchStatus
 from dist_task.engine.four_eyes import rule
-from dist_task.engine.remarks import checked_reason, checked_remark
+from dist_task.engine.remarks import checked_reason
 from dist_task.engine.store import batches
 from dist_task.errors import IllegalMove, InvalidRequest, NotFound
 from dist_task.four_eyes.words import Act
@@ -75,22 +75,23 @@ def _ask_for(batch: Batch, *, actor: str, remark: str) -> None:
     batches.write_log(batch.pk, event=BatchEvent.REQUESTED, actor=actor, message=remark, detail=detail)
 
 
-def pause(batch_id: int, *, actor: str, remark: str = "") -> Batch:
+def pause(batch_id: int, *, actor: str, remark: str) -> Batch:
     """The item that is being done ends, and no other begins."""
     return _steer(batch_id, to=BatchStatus.PAUSED, event=BatchEvent.PAUSED, actor=actor, remark=remark)
 
 
-def resume(batch_id: int, *, actor: str, remark: str = "") -> Batch:
+def resume(batch_id: int, *, actor: str, remark: str) -> Batch:
     return _steer(batch_id, to=BatchStatus.RUNNING, event=BatchEvent.RESUMED, actor=actor, remark=remark)
 
 
-def cancel(batch_id: int, *, actor: str, remark: str = "") -> Batch:
+def cancel(batch_id: int, *, actor: str, remark: str) -> Batch:
     """Items that have not begun stay pending for good; what was done stays done."""
     return _steer(batch_id, to=BatchStatus.CANCELLED, event=BatchEvent.CANCELLED, actor=actor, remark=remark)
 
 
 @transaction.atomic
 def _steer(batch_id: int, *, to: BatchStatus, event: BatchEvent, actor: str, remark: str) -> Batch:
+    remark = checked_reason(remark)
     moved = batches.move(batch_id, to=to)
     batch = Batch.objects.filter(pk=batch_id).first()
     if batch is None:
@@ -98,7 +99,7 @@ def _steer(batch_id: int, *, to: BatchStatus, event: BatchEvent, actor: str, rem
     if not moved:
         message = _("batch %(id)s is %(status)s: this cannot be done with it now")
         raise IllegalMove(message % {"id": batch_id, "status": batch.get_status_display()})
-    batches.write_log(batch_id, event=event, actor=actor, message=checked_remark(remark))
+    batches.write_log(batch_id, event=event, actor=actor, message=remark)
     return batch
 
 

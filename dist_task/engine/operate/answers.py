@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from dist_task.engine.remarks import checked_remark
+from dist_task.engine.remarks import checked_reason
 from dist_task.engine.store import verbs
 from dist_task.errors import Gone, IllegalMove, NotFound
 from dist_task.executors.callback import RunName
@@ -30,13 +30,14 @@ def decide_approval(
     approve: bool,
     actor: str,
     roles: Collection[str] | None,
-    remark: str = "",
+    remark: str,
 ) -> Transaction:
     """A person says whether the transaction goes on; of two the first one counts.
 
     `item` is the number of one of a task with `foreach`. `roles` are the actor's groups, None for who may decide
     everywhere.
     """
+    remark = checked_reason(remark)
     txn = locked(instance_id)
     run = verbs.waiting_approvals(txn).filter(task_id=task_id, item=item).first()
     if run is None or txn.cancelling:
@@ -46,7 +47,6 @@ def decide_approval(
     needed = spec_of(txn, run=run).config.get("role")
     if needed and roles is not None and needed not in roles:
         raise IllegalMove(_("only members of %(role)s may decide this") % {"role": needed})
-    remark = checked_remark(remark)
     verbs.answer(run_id=run.pk, value=_decision(approve, actor=actor, remark=remark), waits_for=WaitsFor.APPROVAL)
     log(txn, event=LogEvent.ANSWERED, actor=actor, remark=remark, detail={"approved": approve}, run=run)
     verbs.wake(txn)
@@ -87,5 +87,5 @@ def _called_back(result: str, *, answer: Mapping[str, Any]) -> dict[str, object]
 def _decision(approve: bool, *, actor: str, remark: str) -> dict[str, object]:
     if approve:
         return {"ok": True, "output": {"approved_by": actor, "remark": remark}}
-    message = _("%(actor)s rejected it: %(remark)s") if remark else _("%(actor)s rejected it")
-    return {"ok": False, "code": "REJECTED", "message": message % {"actor": actor, "remark": remark}}
+    message = _("%(actor)s rejected it: %(remark)s") % {"actor": actor, "remark": remark}
+    return {"ok": False, "code": "REJECTED", "message": message}

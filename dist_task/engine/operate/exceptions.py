@@ -136,10 +136,11 @@ def handle_exception(
 
 @transaction.atomic
 def assign_exception(
-    exception_id: int, *, assignee: str, actor: str, remark: str = "", force: bool = False
+    exception_id: int, *, assignee: str, actor: str, remark: str, force: bool = False
 ) -> ExceptionRecord:
     """Says who looks after it; nobody, where `assignee` is empty. Of two who take it at once one has it, and the other
     is told: what somebody else looks after takes `force`."""
+    remark = checked_reason(remark)
     record, txn = locked_exception(exception_id)
     if record.status == ExceptionStatus.HANDLED:
         raise IllegalMove(already_handled(record))

@@ -63,11 +63,12 @@ def retry_again(instance_id: str, *, actor: str, remark: str) -> Transaction:
 
 
 @transaction.atomic
-def cancel_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+def cancel_transaction(instance_id: str, *, actor: str, remark: str) -> Transaction:
     """Nothing starts after this. Attempts in flight end first: until then the transaction is `cancelling`.
 
     So it is where work goes on elsewhere: nobody can say of it that it was not done.
     """
+    remark = checked_reason(remark)
     txn = locked(instance_id)
     if txn.status in (TransactionStatus.SUCCESS, TransactionStatus.CANCELLED):
         message = _("%(id)s is %(status)s and cannot be cancelled")
@@ -133,11 +134,12 @@ def _why_not_paused(txn: Transaction) -> str:
 
 
 @transaction.atomic
-def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") -> Transaction:
+def compensate_transaction(instance_id: str, *, actor: str, remark: str) -> Transaction:
     """What an ended transaction has done is undone, its status stays. A failed compensation goes on where it failed.
 
     Where the four-eyes rule is on it is only asked for: `awaiting_request` finds what a second person is to approve.
     """
+    remark = checked_reason(remark)
     if not rule.is_needed(Act.COMPENSATE):
         return undo_transaction(instance_id, actor=actor, remark=remark)
     _refuse_above(instance_id)
@@ -157,7 +159,7 @@ def compensate_transaction(instance_id: str, *, actor: str, remark: str = "") ->
 
 @transaction.atomic
 def undo_transaction(
-    instance_id: str, *, actor: str, remark: str = "", approval: Mapping[str, object] | None = None
+    instance_id: str, *, actor: str, remark: str, approval: Mapping[str, object] | None = None
 ) -> Transaction:
     """The same for who needs nobody's approval: an item of a batch, what two people have agreed on.
 
