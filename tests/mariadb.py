@@ -97,7 +97,7 @@ def _until_ready(process: subprocess.Popen[bytes], *, folder: Path, server: Serv
     while process.poll() is None and time.monotonic() < deadline:
         try:
             server.connect().close()
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:  # `pymysql.err` is another module once Django has it as MySQLdb
             time.sleep(0.05)
         else:
             return
