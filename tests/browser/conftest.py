@@ -71,7 +71,7 @@ class Window:
     def open(self, address: str) -> Any:
         answer = self.page.goto(address)
         assert answer.status == 200, f"{address}: {answer.status}"
-        self.page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+        self.page.locator('[aria-busy="true"]').wait_for(state="detached")
         return self.page
 
     def fits(self) -> bool:
