@@ -31,7 +31,9 @@ def released(instance_id: str) -> bool:
     return stored(instance_id).owner is None and statuses(instance_id).get("ok") == "waiting"
 
 
-def decide(instance_id: str, *, approve: bool = True, roles: frozenset[str] | None = None, remark: str = "fine") -> None:
+def decide(
+    instance_id: str, *, approve: bool = True, roles: frozenset[str] | None = None, remark: str = "fine"
+) -> None:
     operate.decide_approval(instance_id, "ok", approve=approve, actor="ada", roles=roles, remark=remark)
 
 
