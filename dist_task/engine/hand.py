@@ -199,6 +199,8 @@ class Hand:
     # Writing.
 
     def _next_write(self) -> Write | None:
+        if self._calls and not self._ended and self._timer is None and self._way.progress.is_only_running:
+            return None  # as after most writes
         now, revision = time.monotonic(), self._claimed.revision
         if self._claimed.has_ended and self._way.op == Op.ACTION:  # woken by somebody who did not know
             return Write(self.transaction_id, revision, release=True)

@@ -106,13 +106,8 @@ class Progress:
             if task_id in self.fans:
                 self.fans[task_id].see(run)
             return
+        self._forget(task_id)
         self.runs[task_id] = run
-        self._ready.pop(task_id, None)
-        self._pending.pop(task_id, None)
-        self.waiting.pop(task_id, None)
-        self._running.discard(task_id)
-        if self._open:
-            self._open.pop(task_id, None)
         if run.status == RUNNING:
             self._running.add(task_id)
         elif run.status == WAITING:
@@ -122,6 +117,19 @@ class Progress:
             self._pending[task_id] = None
         elif self._satisfies(run) and task_id not in self._satisfied:
             self._satisfy(task_id)
+
+    def _forget(self, task_id: str) -> None:
+        """Where it stood until now: each is in one place."""
+        before = self.runs.get(task_id)
+        if before is None:
+            self._ready.pop(task_id, None)
+        elif before.status == RUNNING:
+            self._running.discard(task_id)
+        elif before.status == WAITING:
+            del self.waiting[task_id]
+            self._open.pop(task_id, None)
+        elif before.status == PENDING:
+            del self._pending[task_id]
 
     def fan_out(self, fan: Fan) -> None:
         """The items of a task are known: they begin once the task waits for them."""
@@ -163,6 +171,11 @@ class Progress:
             return [Wait(next_due_at)]
         return [self.ends.complete if len(self._satisfied) == len(self.graph.tasks) else self.ends.incomplete]
 
+    @property
+    def is_only_running(self) -> bool:
+        """Attempts are in flight, and there is nothing to do before one of them ends."""
+        return bool(self._running) and not (self._ready or self._pending or self.waiting)
+
     def postpone(self, task_id: str) -> None:
         """It cannot begin now, and is not to keep others from being told."""
         if task_id in self._ready:
@@ -188,7 +201,7 @@ class Progress:
 
     def _look_at_fan(self, task_id: str) -> None:
         run = self.runs.get(task_id)
-        if task_id in self.fans and run is not None and run.waits_for == WaitsFor.ITEMS:
+        if task_id in self.fans and run is not None and run.status == WAITING and run.waits_for == WaitsFor.ITEMS:
             self._open[task_id] = self.fans[task_id]
 
     def _moves_of_fans(self, now: float) -> list[Move]:

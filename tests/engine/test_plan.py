@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dist_task.engine.moves import FOREVER, Elapse, Finish, RunState, Start, Wait
 from dist_task.engine.plan import Progress, plan
+from dist_task.states import SATISFIED_RUN
 from flows.definition import FlowDefinition
 
 
@@ -119,6 +120,32 @@ def test_random_graphs_run_in_order_in_parallel_and_to_an_end(graph: dict[str, l
     assert not running
     assert all(any(done.get(each) != "success" for each in graph[task]) for task in blocked)
     assert moves == [Finish("success" if set(done.values()) <= {"success"} and not blocked else "failed")]
+
+
+STANDINGS = ("pending", "running", "waiting", "success", "failed", "skipped", "cancelled")
+
+
+@given(graph=graphs(), seed=st.integers(0, 10_000))
+def test_whatever_is_seen_the_moves_are_those_of_where_it_stands(graph: dict[str, list[str]], seed: int) -> None:
+    """Runs move as rows do, also back from an end; the answer kept up to date equals the one counted anew."""
+    chance = random.Random(seed)
+    flow = definition(graph)
+    progress = Progress.of(flow, runs=())
+    for _ in range(3 * len(graph)):
+        moves = [move for move in progress.moves(now=0.0) if isinstance(move, Start | Elapse)]
+        if not moves:
+            break
+        task_id = chance.choice(moves).task_id
+        for status in chance.choices(STANDINGS, k=chance.randint(1, 3)):
+            progress.see(run(task_id, status, due_at=chance.choice((0.0, 9.0))))
+            if status in SATISFIED_RUN:
+                break
+
+        fresh = Progress.of(flow, runs=list(progress.runs.values()))
+        assert _as_set(progress.moves(now=0.0)) == _as_set(fresh.moves(now=0.0))
+        assert progress.next_due_at == fresh.next_due_at
+        if progress.is_only_running:
+            assert (progress.moves(now=0.0), progress.next_due_at) == ([], None)
 
 
 def _start_all(
