@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +20,7 @@ from dist_task.console.panel import Key, Panel, address, asked_for, most_telling
 from dist_task.console.standing import explain, surroundings
 from dist_task.console.task_rows import TaskRow, counts, task_rows, telling, unbegun
 from dist_task.console.timeline import Line, Step, Timeline, timeline
+from dist_task.executors.base import trace_id
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import ExceptionStatus, Op, RunStatus, WaitsFor
 from exceptions_app.models import ExceptionRecord
@@ -87,11 +87,6 @@ def _live_facts(txn: Transaction, *, runs: Sequence[TaskRun], entries: Sequence[
     begun = max((run.started_at for run in runs if run.started_at), default=None)
     own = [txn.revision, txn.status, txn.compensation, txn.owner, txn.wake_at, txn.cancelling]
     return [*own, entries[-1].pk if entries else None, begun]
-
-
-def trace_id(instance_id: str) -> str:
-    """As in the `traceparent` that called services get (`TaskCall.headers`)."""
-    return blake2b(instance_id.encode(), digest_size=16).hexdigest()
 
 
 def definition_of(flow: Flow) -> FlowDefinition | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b, sha1
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -56,7 +56,6 @@ class TaskCall:
     def headers(self) -> dict[str, str]:
         """What a called service is told about the attempt."""
         key = self.idempotency_key
-        trace_id = blake2b(self.instance_id.encode(), digest_size=16).hexdigest()
         span_id = blake2b(f"{key}|{self.attempt}".encode(), digest_size=8).hexdigest()
         told = {
             "Idempotency-Key": key,
@@ -64,11 +63,17 @@ class TaskCall:
             "X-Dist-Task-Task": self.task_id,
             "X-Dist-Task-Op": self.op,
             "X-Dist-Task-Attempt": str(self.attempt),
-            "traceparent": f"00-{trace_id}-{span_id}-01",
+            "traceparent": f"00-{trace_id(self.instance_id)}-{span_id}-01",
         }
         if self.item >= 0:
             told["X-Dist-Task-Item"] = str(self.item)
         return told
+
+
+@lru_cache(maxsize=1_000)
+def trace_id(instance_id: str) -> str:
+    """Of a transaction, the same for all its attempts (W3C Trace Context, 3.2.2.3)."""
+    return blake2b(instance_id.encode(), digest_size=16).hexdigest()
 
 
 def name_based_uuid(namespace: bytes, name: str) -> str:

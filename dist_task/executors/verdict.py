@@ -96,7 +96,8 @@ def verdict(answer: Answer, *, config: Mapping[str, Any], request: dict[str, Any
     if REDACTOR.is_needed:  # before anything is cut
         body, headers = redact(body), redact(headers)
     output = {"status": answer.status, "headers": headers, "body": body}
-    response = {**output, "body": for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)}
+    logged = for_log(body, text=answer.body, limit=conf.MAX_LOG_BYTES)
+    response = output if logged is body else {**output, "body": logged}
     if 200 <= answer.status < 300 and _DECIDING.isdisjoint(config):  # nearly all
         return Result(output=output, request=request, response=response, note=note)
     if answer.is_cut:

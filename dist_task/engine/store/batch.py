@@ -257,7 +257,7 @@ def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
         "event": ended.event,
         "output": output,
         "request": _fragment(ended.request),
-        "response": _fragment(ended.response),
+        "response": output if ended.response is ended.output else _fragment(ended.response),
     }
     if note:
         row["note"] = _fragment(note)
