@@ -10,15 +10,6 @@ from django.db import connection
 
 from tests.brokers import rabbitmq, rabbitmq_server, redis, redis_server
 
-LENGTHY = ("slow", "cluster", "browser")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first, so that processes which share the files of tests end at about the same time."""
-    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in LENGTHY))
-
-
 # A shell's background job ignores it, and so would what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

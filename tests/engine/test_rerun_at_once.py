@@ -18,6 +18,7 @@ from dist_task.engine import operate
 from dist_task.engine.prune import prune
 from dist_task.errors import DistTaskError, IllegalMove
 from exceptions_app.models import ExceptionRecord
+from tests.activity import sleeps, waits_for_a_lock
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -94,7 +95,7 @@ def test_a_child_that_waits_for_the_rerun_of_its_parent_can_do_nothing_after_it(
     with transaction.atomic():
         new = again(txn)
         thread.start()
-        wait_for(_somebody_waits_for_a_lock)
+        wait_for(lambda: seen(waits_for_a_lock))
     thread.join()
 
     assert "run again" in results[0]
@@ -102,10 +103,9 @@ def test_a_child_that_waits_for_the_rerun_of_its_parent_can_do_nothing_after_it(
     assert paths(service) == ["/pack", "/pack"]
 
 
-def _somebody_waits_for_a_lock() -> bool:
+def seen(by: Callable[[Any], bool]) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone() is not None
+        return by(cursor)
 
 
 def test_of_two_operators_one_runs_it_again(shipped: Transaction) -> None:
@@ -145,17 +145,11 @@ def test_pruning_that_has_looked_before_leaves_what_runs_again(shipped: Transact
 
     thread = threading.Thread(target=look)
     thread.start()
-    wait_for(_somebody_sleeps)
+    wait_for(lambda: seen(sleeps))
     new = again(shipped, tasks=["ship"], force=True)
     thread.join()
 
     assert finished(new.instance_id).rerun_of_id == stored(shipped.instance_id).pk
-
-
-def _somebody_sleeps() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-        return cursor.fetchone() is not None
 
 
 def test_of_a_retry_and_a_rerun_at_once_one_wins(worker: WorkerThread, service: Service) -> None:

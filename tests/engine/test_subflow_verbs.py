@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import psycopg2
 import pytest
 from django.db import connections
 from django.db.models.functions import Now
@@ -16,6 +15,7 @@ from dist_task.errors import ExecutionError, IllegalMove
 from dist_task.executors.base import TaskCall
 from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
+from tests.activity import waits_for_a_lock
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -78,18 +78,13 @@ def test_cancelling_reaches_what_is_started_at_that_moment(transactional_db: Non
 
     person = threading.Thread(target=cancel)
     person.start()
-    wait_for(lambda: _waits_for_a_lock(cursor))
+    wait_for(lambda: waits_for_a_lock(cursor))
     starting.commit()
     person.join()
     starting.close()
 
     asked = Transaction.objects.filter(pk__in=(middle.pk, deep.pk), cancelling=True)
     assert asked.count() == 2
-
-
-def _waits_for_a_lock(cursor: psycopg2.extensions.cursor) -> bool:
-    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    return bool(cursor.fetchone()[0])
 
 
 def test_one_whose_parent_was_undone_is_not_retried(worker: WorkerThread, service: Service) -> None:

@@ -115,7 +115,8 @@ class Locked:
 
     def until_somebody_waits(self) -> None:
         waiting = {
-            "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+            "postgresql": "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()",
             # The view of InnoDB's locks shows nothing new to who looks more often than every 0.1 s.
             "mysql": "SELECT count(*) FROM information_schema.processlist WHERE user LIKE 'tasks%' AND time_ms > 50"
             " AND command = 'Query'",
