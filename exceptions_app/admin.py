@@ -163,7 +163,7 @@ class ExceptionRecordAdmin(KeysetAdmin):
         is_unknown = record.outcome == "unknown"
         flag = format_html(' <span class="flag">{}</span>', gettext("outcome unknown")) if is_unknown else ""
         return format_html(
-            "<strong>{}</strong> {}{}", short(record.error_code, 60), brief(record.error_head, 200), flag
+            "<strong>{}</strong> {}{}", short(record.error_code, 60), brief(record.error_head, 240), flag
         )
 
     @admin.display(description=_("times"))

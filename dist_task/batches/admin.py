@@ -154,17 +154,17 @@ class BatchAdmin(EngineRowAdmin):
             raise Http404
         if not may_in_bulk(request.user, target=target, verb=verb):
             raise PermissionDenied(gettext("You may not take this action."))
-        is_trial = "try" in request.POST
+        is_trial, by = "try" in request.POST, VERBS[target, verb]
         form = BatchForm(request.POST or None, asked=_fields_of(target, verb), is_trial=is_trial)
-        is_sure = form.is_valid() and not is_trial
+        is_right = form.is_valid()
         context: dict[str, Any] = {"form": form, "operation": OPERATIONS.get((target, verb))}
-        context["is_only_asked_for"] = verbs.is_only_asked_for(VERBS[target, verb])
+        context |= {"is_only_asked_for": verbs.is_only_asked_for(by), "tries_at_once": not (by.required or is_trial)}
         try:
-            if is_sure:
+            if is_right and not is_trial:
                 return HttpResponseRedirect(self._create(request, target=target, verb=verb, form=form))
             rows, context["selection"] = _seen_rows(request, target=target)
             actor = request.user.get_username()
-            tried = partial(preview, verb=verb, parameters=form.parameters, actor=actor) if is_trial else counted
+            tried = partial(preview, verb=verb, parameters=form.parameters, actor=actor) if is_right else counted
             context |= preview_page(tried(rows, target=target), target=target)
         except InvalidRequest as error:
             context["refusal"] = str(error)

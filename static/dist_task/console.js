@@ -122,23 +122,25 @@
   // What a verb would say to a few rows takes its time: asked for once the page is there, and again by its button.
   const preview = byId("preview");
   const tryout = document.querySelector("button[data-try]");
+  let trying = new AbortController();
   const tryRows = async ({ isAsked }) => {
+    trying.abort();
+    trying = new AbortController();
+    const { signal } = trying;
     const { form } = tryout;
     const values = new FormData(form);
     values.append(tryout.name, tryout.value);
     preview.setAttribute("aria-busy", "true");
     try {
       const answer = form.method === "post"
-        ? await fetch(window.location.href, { method: "POST", body: values })
-        : await fetch(`?${new URLSearchParams(values)}`);
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("preview");
-      if (!fresh) throw new Error(answer.statusText);
-      preview.replaceChildren(...fresh.childNodes);
-    } catch {
-      if (isAsked) form.requestSubmit(tryout); // the next page says what is wrong
-    } finally {
-      preview.removeAttribute("aria-busy");
-    }
+        ? await fetch(window.location.href, { method: "POST", body: values, signal })
+        : await fetch(`?${new URLSearchParams(values)}`, { signal });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.getElementById("preview");
+      if (fresh && !page.querySelector("form.confirm .errorlist")) preview.replaceChildren(...fresh.childNodes);
+      else if (isAsked) form.requestSubmit(tryout); // the next page says what is wrong
+    } catch { /* no answer: the page stays as it is, and the live dot says so; or a later try is under way */ }
+    if (!signal.aborted) preview.removeAttribute("aria-busy");
   };
   if (preview && tryout) {
     tryout.addEventListener("click", (event) => { event.preventDefault(); tryRows({ isAsked: true }); });

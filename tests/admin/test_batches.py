@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -35,6 +36,15 @@ def page_of(batch: Batch, query: str = "") -> str:
     return reverse("admin:batches_batch_change", args=(batch.pk,)) + query
 
 
+TRY = {"try": "yes", "rate": "20"}
+"""Nobody has to say why before it is done."""
+
+
+def tried(answer: Any) -> Any:
+    assert answer.context["found"].is_tried
+    return answer
+
+
 def form(**values: object) -> dict[str, object]:
     return {"remark": "they are back", "rate": "50", **values}
 
@@ -45,7 +55,7 @@ def test_a_preview_says_how_many_and_what_would_be_refused_and_changes_nothing(r
     address = new("transactions", "retry", "?flow_name=orders")
 
     counted = root.get(address).content.decode()
-    tried = root.post(address, {"try": "yes", "rate": "20"})
+    tried = root.post(address, TRY)
 
     assert "31 rows match." in counted
     assert "not tried yet" in counted
@@ -84,7 +94,7 @@ def test_what_fails_after_the_preview_is_not_in_the_batch(root: Client, flow: Fl
     newest = root.get(new()).context["found"].newest_id
     rows.fail_one("later", flow=flow)
 
-    tried = root.post(new(), {"try": "yes", "newest": newest}).context["found"]
+    tried = root.post(new(), {**TRY, "newest": newest}).context["found"]
     root.post(new(), form(newest=newest))
 
     assert tried.count == Batch.objects.get().total == 3
@@ -118,8 +128,8 @@ def test_a_group_is_retried_as_a_batch(root: Client, flow: Flow) -> None:
 def test_parameters_count_in_the_preview_and_in_the_batch(root: Client) -> None:
     rows.fail_one("a", flow=rows.make_flow(strategy="no_retry"))
 
-    refused = root.post(new(), {"try": "yes"}).context["found"].groups[0].refused
-    again = root.post(new(), form(force="on", **{"try": "yes"})).context["found"].groups[0].refused
+    refused = root.post(new(), TRY).context["found"].groups[0].refused
+    again = root.post(new(), {**TRY, "force": "on"}).context["found"].groups[0].refused
     root.post(new(), form(force="on"))
 
     assert (refused, again) == (1, 0)
@@ -263,12 +273,27 @@ def test_no_page_on_the_way_is_slow_or_heavy(root: Client, flow: Flow, count: in
 
     root.get(new())  # the cache of permissions is full by then
     timed("preview", lambda: root.get(new()))
-    timed("try", lambda: root.post(new(), {"try": "yes"}), most=MOST_TRIED)
+    timed("try", lambda: tried(root.post(new(), TRY)), most=MOST_TRIED)
     timed("make", lambda: root.post(new(), form()))
     timed("page", lambda: root.get(page_of(Batch.objects.get())))
 
     assert Batch.objects.get().total == count
     assert max(took.values()) < 10, took  # wide: for what grows with the set, not for a busy machine
+
+
+def test_what_is_filled_in_wrongly_is_said_and_nothing_is_tried(root: Client, record: ExceptionRecord) -> None:
+    answer = root.post(new("exceptions", "skip"), {**TRY, "output": '{"a":'})
+
+    assert "output" in answer.context["form"].errors
+    assert not answer.context["found"].is_tried
+
+
+@pytest.mark.parametrize(("verb", "may"), [("retry", True), ("assign", False)])
+def test_it_is_tried_at_once_where_that_says_something(verb: str, may: bool, root: Client, flow: Flow) -> None:
+    """An empty name would mean: nobody."""
+    fail_many(1, flow=flow)
+
+    assert ('data-try="now"' in root.get(new("exceptions", verb)).content.decode()) is may
 
 
 @pytest.mark.parametrize(("target", "verb"), VERBS)
