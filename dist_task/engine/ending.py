@@ -121,8 +121,7 @@ def _exchanged(result: NotYet) -> tuple[dict[str, Any] | None, dict[str, Any] | 
 
 def _redacted_result(result: Result) -> Result:
     """Services echo credentials, and drivers tell of them in their errors: none of that becomes a row."""
-    return replace(
-        result,
+    return result._replace(
         output=redact(result.output),
         request=redact(result.request),
         response=redact(result.response),

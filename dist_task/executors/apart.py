@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import fields
 from functools import partial
 from math import inf, isfinite
 from typing import Any
@@ -143,7 +142,7 @@ def _request(kind: str, call: TaskCall) -> bytes:
     cls = type(executor)
     request = {
         "executor": getattr(executor, "apart", "") or f"{cls.__module__}:{cls.__qualname__}",
-        "call": {field.name: getattr(call, field.name) for field in fields(call)},
+        "call": call._asdict(),
         "connections": CONNECTIONS.told(),  # the child asks no database
         "secrets": SECRETS.told(),
     }

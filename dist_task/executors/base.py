@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from hashlib import blake2b, sha1
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -22,8 +22,7 @@ KEY_NAMESPACE = uuid.UUID("6b4f3d1e-6f0c-4c36-9d0e-0a8d0f5d7c11").bytes
 ENTRY_POINTS = "dist_task.executors"
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCall:
+class TaskCall(NamedTuple):
     """One attempt, as an executor sees it. `timeout_seconds` is the total deadline of the attempt.
 
     `secret_places`: where in the input the definition names secrets, which are filled in for the call alone.
@@ -56,14 +55,13 @@ class TaskCall:
     def headers(self) -> dict[str, str]:
         """What a called service is told about the attempt."""
         key = self.idempotency_key
-        span_id = blake2b(f"{key}|{self.attempt}".encode(), digest_size=8).hexdigest()
         told = {
             "Idempotency-Key": key,
             "X-Dist-Task-Instance": self.instance_id,
             "X-Dist-Task-Task": self.task_id,
             "X-Dist-Task-Op": self.op,
             "X-Dist-Task-Attempt": str(self.attempt),
-            "traceparent": f"00-{trace_id(self.instance_id)}-{span_id}-01",
+            "traceparent": f"00-{trace_id(self.instance_id)}-{_span_id(key, attempt=self.attempt)}-01",
         }
         if self.item >= 0:
             told["X-Dist-Task-Item"] = str(self.item)
@@ -76,6 +74,11 @@ def trace_id(instance_id: str) -> str:
     return blake2b(instance_id.encode(), digest_size=16).hexdigest()
 
 
+def _span_id(key: str, *, attempt: int) -> str:
+    """Of an attempt: the first random bits of its run's key, counted up."""
+    return f"{int(key[:8] + key[24:32], 16) + attempt & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
 def name_based_uuid(namespace: bytes, name: str) -> str:
     """`str(uuid.uuid5(namespace, name))`, without the objects (RFC 9562, 5.5)."""
     text = sha1(namespace + name.encode(), usedforsecurity=False).hexdigest()
@@ -83,16 +86,15 @@ def name_based_uuid(namespace: bytes, name: str) -> str:
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """A definite success. `request` and `response` go to the log and are masked and capped already.
 
     `note`: what an operator finds in the log beside the success, such as that its output is not all that came.
     """
 
     output: Any = None
-    request: dict[str, Any] | None = field(default=None)
-    response: dict[str, Any] | None = field(default=None)
+    request: dict[str, Any] | None = None
+    response: dict[str, Any] | None = None
     note: str = ""
 
 

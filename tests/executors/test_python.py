@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ def test_the_call_says_which_attempt_it_is() -> None:
 
 
 def test_a_secret_reaches_the_function_and_nothing_else(secret: str) -> None:
-    call = replace(call_to("say_secret", word="${secrets.WORD}"), secret_places=((("word",), ("WORD",)),))
+    call = call_to("say_secret", word="${secrets.WORD}")._replace(secret_places=((("word",), ("WORD",)),))
 
     found = made(call)
 
