@@ -167,7 +167,7 @@ class ExecutionLog(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.event} {self.task_id}"
+        return f"{self.get_event_display()} {self.task_id}".strip()
 
 
 class Counters(models.Model):

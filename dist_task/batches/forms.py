@@ -23,7 +23,7 @@ class BatchForm(forms.Form):
         min_value=LEAST_RATE,
         max_value=MOST_RATE,
         initial=DEFAULT_RATE,
-        help_text=_("The called services get no more retries than this at once."),
+        help_text=_("No more than so many of them begin in a second: called services are spared."),
     )
     remark = forms.CharField(
         label=_("Remark"),

@@ -21,6 +21,7 @@ MOST_SHOWN = 8
 class Alert:
     pk: int
     name: str
+    severity: str
     level: str
     found: str
     since: datetime
@@ -52,4 +53,4 @@ def alerts() -> Alerts:
 
 def _alert(rule: AlertRule) -> Alert:
     found = condition({"kind": rule.kind, "value": rule.value}) if rule.value >= 1 else ""
-    return Alert(rule.pk, rule.name, str(rule.get_severity_display()), found, rule.since)
+    return Alert(rule.pk, rule.name, rule.severity, str(rule.get_severity_display()), found, rule.since)

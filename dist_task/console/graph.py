@@ -16,7 +16,7 @@ from flows.definition import FlowDefinition
 MOST_NODES, MOST_EDGES = 60, 180
 """Beyond this a drawing is a carpet: the page has the list of the tasks then."""
 STRIP = 20  # pixels that a compensation takes below its task
-NAME_COLUMNS, WORD_COLUMNS = 18, 25
+NAME_COLUMNS, WORD_COLUMNS, SIGN_COLUMNS = 18, 25, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _node(
         y=place[1],
         name=narrowed(task.name, NAME_COLUMNS),
         symbol=SYMBOLS.get(mark.state, "•"),
-        text=narrowed(said, WORD_COLUMNS),
+        text=narrowed(said, WORD_COLUMNS - SIGN_COLUMNS if task.compensate else WORD_COLUMNS),
         title=title,
         url=link(task_id, Op.ACTION),
         mark=mark,

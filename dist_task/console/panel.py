@@ -17,7 +17,7 @@ from flows.definition import FlowDefinition, TaskSpec
 from transactions.models import Transaction
 
 MOST_ATTEMPTS = 4
-MOST_BYTES = 2_000
+MOST_BYTES = 1_800
 """Of each piece of JSON: five attempts with request and response have to fit a page."""
 
 Key = tuple[str, str, int]

@@ -18,6 +18,7 @@ from dist_task.states import RunStatus
 MOST_ROWS, MOST_BARS = 40, 100
 NARROWEST = 0.4  # per cent: what took no time is seen all the same
 TICKS = 4
+LAST_MARK = 98.0  # per cent: a sign needs room
 FAILURES = frozenset({"failed", "unknown", "worker_lost"})
 
 
@@ -60,8 +61,10 @@ class Bar:
     width: float
 
     @property
-    def end(self) -> float:
-        return min(round(self.x + self.width + 0.4, 2), 98.5)
+    def mark(self) -> float:
+        """Where the sign of a failure stands: after the bar, or before it where that is too near the end."""
+        end = round(self.x + self.width + 0.4, 2)
+        return end if end <= LAST_MARK else max(round(self.x - (100 - LAST_MARK), 2), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def _pause(start: datetime, end: datetime, *, is_first: bool) -> Spell:
 
 
 def _wait(start: datetime, end: datetime) -> Spell:
-    return Spell("wait", "waiting", _("waits for an answer from outside"), start, end)
+    return Spell("wait", "waiting", _("waits for an answer, or for a time"), start, end)
 
 
 def _attempt(step: Step, *, began: datetime) -> Spell:
@@ -183,7 +186,7 @@ def _row(line: Line, *, spells: Sequence[Spell], scale: _Scale, most: int) -> Ro
     kept = [*spells[: most // 2], *spells[-most // 2 :]] if len(spells) > most else spells
     bars = tuple(_bar(spell, scale=scale) for spell in kept)
     task_id, op, item = line.key
-    label = of_direction(short(line.name, 40), op) + (f" [{item}]" if item >= 0 else "")
+    label = (f"[{item}] " if item >= 0 else "") + of_direction(short(line.name, 40), op)
     took = span(spells[-1].end - spells[0].start) if spells else "–"
     attempts = sum(spell.kind == "attempt" for spell in spells)
     spoken = _("%(status)s; attempts: %(n)d; %(took)s") % {"status": line.word, "n": attempts, "took": took}

@@ -81,7 +81,7 @@ def test_a_second_person_approves_by_hand(rule: Any, window: Callable[..., Windo
     page.get_by_role("link", name=str(request), exact=True).click()
     page.get_by_role("button", name="Approve…").click()
     page.get_by_label("Remark").fill("I have seen the parcel")
-    page.get_by_role("button", name="Do it").click()
+    page.locator(".submit-row .default").click()
     page.get_by_text("1 done, 0 refused").wait_for()
 
     assert (stored(request).decided_by, undoing()) == ("root", "running")

@@ -54,7 +54,7 @@ def test_rows_are_walked_and_handled_with_j_k_and_h(opened: Window, flow: Flow) 
     assert current(page) == "order_1"
     page.keyboard.press("h")
     page.get_by_label("Remark").fill("fixed by hand")
-    page.get_by_role("button", name="Do it").press("Enter")
+    page.locator(".submit-row .default").press("Enter")
     page.get_by_text("1 done, 0 refused").wait_for()
 
     records[1].refresh_from_db()
@@ -97,7 +97,7 @@ def test_the_row_is_assigned_with_a(opened: Window, flow: Flow) -> None:
     page.keyboard.press("a")
     page.get_by_label("Assigned to").fill("root")
     page.get_by_label("Remark").fill("knows the bank")
-    page.get_by_role("button", name="Do it").press("Enter")
+    page.locator(".submit-row .default").press("Enter")
     page.get_by_text("1 done, 0 refused").wait_for()
 
     assert ExceptionRecord.objects.get(assignee="root").pk == records[1].pk
@@ -208,7 +208,7 @@ def test_without_a_script_every_page_works(window: Callable[..., Window], flow: 
     page = found.open(reverse("admin:exceptions_app_exceptionrecord_change", args=(record.pk,)))
     page.get_by_role("button", name="Handle…").click()
     page.get_by_label("Remark").fill("fixed by hand")
-    page.get_by_role("button", name="Do it").click()
+    page.locator(".submit-row .default").click()
     page.get_by_text("1 done, 0 refused").wait_for()
 
     record.refresh_from_db()
