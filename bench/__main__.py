@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvloop
 
+from bench.against import against
 from bench.arguments import Arguments, read_arguments
 from bench.children import StandFailed
 from bench.client import CallFailed
@@ -65,11 +66,15 @@ def measure(arguments: Arguments) -> Iterator[Found]:
         once = measure_once(place, arguments=arguments)
         warm_up(place)
         full = fill_second(stack, folder, step_port=step_port, arguments=arguments)
+        other = start_other(stack, folder, step_port=step_port, arguments=arguments)
         for number in range(arguments.runs):
             sys.stderr.write(f"round {number + 1} of {arguments.runs}\n")
             found = uvloop.run(measure_round(Bench(place, f"r{number}"), arguments=arguments))
             if full:
                 found |= uvloop.run(measure_history(place, full[0], number=number, arguments=arguments)) | full[1]
+            if other:
+                say("against")
+                found |= uvloop.run(against(place, other, number=number, flows=arguments.flows))
             if "peers" in arguments.parts:
                 found |= compare(place, number=number, folder=folder, arguments=arguments)
             yield {**once, **found}
@@ -129,6 +134,14 @@ def fill_second(stack: ExitStack, folder: Path, *, step_port: int, arguments: Ar
     full = stack.enter_context(stand(folder / "full", step_port=step_port))
     warm_up(full)
     return full, fill(full, count=arguments.history)
+
+
+def start_other(stack: ExitStack, folder: Path, *, step_port: int, arguments: Arguments) -> Stand | None:
+    if "against" not in arguments.parts:
+        return None
+    other = stack.enter_context(stand(folder / "other", step_port=step_port, checkout=Path(arguments.against)))
+    warm_up(other)
+    return other
 
 
 async def measure_history(empty: Stand, full: Stand, *, number: int, arguments: Arguments) -> Found:

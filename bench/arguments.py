@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.peers import NAMES
 
 MEASURED = ("throughput", "latency", "lateness", "recovery", "quiet", "database")
-PARTS = (*MEASURED, "history", "peers")
+PARTS = (*MEASURED, "history", "peers", "against")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Arguments:
     history: int
     peers: tuple[str, ...]
     quick: bool
+    against: str  # another checkout; empty for none
 
 
 def read_arguments(given: Sequence[str], *, description: str) -> Arguments:
@@ -32,18 +34,31 @@ def read_arguments(given: Sequence[str], *, description: str) -> Arguments:
         parser.error("--history is not among the parts of --only")
     if found.only and found.peers and "peers" not in found.only:
         parser.error("--peers is not among the parts of --only")
+    if found.only and found.against and "against" not in found.only:
+        parser.error("--against is not among the parts of --only")
     parts = found.only or (
         *MEASURED,
         *(["history"] if found.history else []),
         *(["peers"] if found.peers else []),
+        *(["against"] if found.against else []),
     )
     if "history" in parts and not found.history:
         parser.error("the part history needs a number of transactions: --history 5000000")
+    if "against" in parts and not found.against:
+        parser.error("the part against needs another checkout: --against ../before")
     if found.quick:
         found.flows, found.wide, found.idle, found.runs = 50, 2, 5, 1
     peers = found.peers or (NAMES if "peers" in parts else ())
     return Arguments(
-        tuple(parts), found.flows, found.wide, found.idle, found.runs, found.history, tuple(peers), found.quick
+        tuple(parts),
+        found.flows,
+        found.wide,
+        found.idle,
+        found.runs,
+        found.history,
+        tuple(peers),
+        found.quick,
+        found.against or "",
     )
 
 
@@ -57,6 +72,13 @@ def _parser(description: str) -> argparse.ArgumentParser:
     add("--only", type=_parts, default=(), metavar="PART,...", help=f"of {', '.join(PARTS)}")
     add("--history", type=_positive, default=0, metavar="N", help="also beside a database of N finished transactions")
     add("--peers", type=_peers, nargs="?", const=NAMES, default=(), metavar="NAME,...", help=f"of {', '.join(NAMES)}")
+    add(
+        "--against",
+        type=_checkout,
+        default=None,
+        metavar="PATH",
+        help="beside the service of another checkout, in turn",
+    )
     add("--quick", action="store_true", help="a smoke run: one round with few transactions")
     return parser
 
@@ -66,6 +88,13 @@ def _positive(text: str) -> int:
     if not number:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return number
+
+
+def _checkout(text: str) -> str:
+    folder = Path(text).resolve()
+    if not (folder / "script" / "server").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no checkout of this project: it has no script/server")
+    return str(folder)
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -56,6 +56,11 @@ ROWS = (
     ("history: log entries", "history", "dist_task_executionlog_rows", ""),
     ("history: size of the three tables", "history", "megabytes", "MB"),
     ("W3 with big tables over W3 with empty ones", "bigtables", "full_over_empty", ""),
+    *(
+        (f"{name}: {figure} here over the other checkout", "against", f"{group}_{key}", "")
+        for group, name in (("W3", "W3, one by one"), ("W3batch", "W3, in batches"), ("P5", "P5"))
+        for key, figure in (("flows_per_second", "flows/s"), ("cpu_ms_per_flow", "CPU"))
+    ),
 )
 KINDS = ("web", "drains", "cluster", "postgres", "supervisor", "keeper", "other", "step_server", "client")
 PEER_COLUMNS = (

@@ -83,23 +83,25 @@ def step_server(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def stand(folder: Path, *, step_port: int) -> Iterator[Stand]:
+def stand(folder: Path, *, step_port: int, checkout: Path = REPOSITORY) -> Iterator[Stand]:
     """The service, started for the second time: what a first start does once is not measured."""
     folder.mkdir(mode=0o711)
     data, port = folder / "var", free_port()
-    with running_server(data=data, port=port):
+    with running_server(checkout, data=data, port=port):
         pass
     began = time.monotonic()
-    with running_server(data=data, port=port) as pid:
+    with running_server(checkout, data=data, port=port) as pid:
         seconds = time.monotonic() - began
         flow_ids = uvloop.run(create_flows(port, flows=definitions(step_port=step_port)))
         yield Stand(port, step_port, data, pid, flow_ids, seconds)
 
 
 @contextmanager
-def running_server(*, data: Path, port: int) -> Iterator[int]:
-    command: list[str | Path] = [REPOSITORY / "script" / "server", "--port", str(port), "--data", data]
-    with child(command, log=data.parent / "server.log", environment=_plain_environment(), piped=True) as process:
+def running_server(checkout: Path, *, data: Path, port: int) -> Iterator[int]:
+    command: list[str | Path] = [checkout / "script" / "server", "--port", str(port), "--data", data]
+    with child(
+        command, log=data.parent / "server.log", environment=_plain_environment(), cwd=checkout, piped=True
+    ) as process:
         await_line(process, containing="ready http", seconds=FIRST_START_SECONDS)
         yield process.pid
 

@@ -187,6 +187,8 @@ def test_every_peer_has_a_driver():
         (["--peers"], (*MEASURED, "peers"), NAMES),
         (["--only", "peers", "--peers", "celery,restate"], ("peers",), ("restate", "celery")),
         (["--history", "5_000"], (*MEASURED, "history"), ()),
+        (["--against", str(REPOSITORY)], (*MEASURED, "against"), ()),
+        (["--only", "against", "--against", str(REPOSITORY)], ("against",), ()),
     ],
 )
 def test_parts_can_be_picked(given, parts, peers):
@@ -203,6 +205,9 @@ def test_parts_can_be_picked(given, parts, peers):
         (["--history", "many"], "'many' is not a whole number above 0"),
         (["--only", "speed"], "'speed' is not one of throughput"),
         (["--only", "history"], "needs a number of transactions"),
+        (["--only", "against"], "needs another checkout"),
+        (["--only", "quiet", "--against", str(REPOSITORY)], "--against is not among the parts"),
+        (["--against", "/nowhere"], "'/nowhere' is no checkout"),
         (["--only", "quiet", "--history", "10"], "--history is not among the parts"),
         (["--only", "quiet", "--peers"], "--peers is not among the parts"),
         (["--peers", "nobody"], "'nobody' is not one of restate"),
@@ -230,7 +235,7 @@ def bench(*arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_a_quick_run_measures_everything():
-    process = bench("--quick", "--history", "500")
+    process = bench("--quick", "--history", "500", "--against", str(REPOSITORY))
     said, errors = process.communicate(timeout=600)
 
     assert process.returncode == 0, errors
@@ -244,6 +249,8 @@ def test_a_quick_run_measures_everything():
     assert results["idle"]["row_p50_ms"] < results["idle"]["waited_p99_ms"]
     assert results["memory"]["pss_mb"] > results["memory"]["pss_without_postgres_mb"] > 0
     assert results["history"]["dist_task_taskrun_rows"] >= 1500
+    assert all(0.05 < ratio < 20 for ratio in results["against"].values()), "the same tree, on a busy machine"
+    assert len(results["against"]) == 6
 
 
 @pytest.mark.cluster
