@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.utils.translation import deactivate
 
 from tests.brokers import rabbitmq, rabbitmq_server, redis, redis_server
 
@@ -14,6 +15,13 @@ from tests.brokers import rabbitmq, rabbitmq_server, redis, redis_server
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["rabbitmq", "rabbitmq_server", "redis", "redis_server"]  # fixtures: real servers
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """A request leaves its language with the thread, where the next test would find it."""
+    yield
+    deactivate()
 
 
 @pytest.fixture(scope="session")

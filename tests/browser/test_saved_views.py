@@ -41,7 +41,7 @@ def test_a_view_is_saved_opened_and_deleted(viewport: Any, window: Callable[...,
 
     page.get_by_text("Save or delete a view").press("Enter")
     assert opened.fits(), opened.too_wide()
-    page.get_by_label("View", exact=True).select_option(label=NAME)
+    page.get_by_label("Which view").select_option(label=NAME)
     page.get_by_role("button", name="Delete").press("Enter")
     page.get_by_text(f"The view {NAME} was deleted.").wait_for()
 
