@@ -84,6 +84,7 @@ class Drain:
         self._on_tick = on_tick
         self._lease = LeaseKeeper(cluster=cluster, host=host_name(), pid=os.getpid())
         self._hands: dict[int, Hand] = {}
+        self._let_go: set[int] = set()  # since the last claim was asked for
         self._shelf = Shelf()
         self._registered = Registered()
         self._given_up: set[Attempt] = set()
@@ -153,6 +154,7 @@ class Drain:
 
     def let_go(self, hand: Hand) -> None:
         self._hands.pop(hand.transaction_id, None)
+        self._let_go.add(hand.transaction_id)
         self.slots.forget(hand)
         if hand.owes_parent:
             self._tell_parents([hand.transaction_id])
@@ -187,6 +189,7 @@ class Drain:
         if room <= 0:
             self._next_look = time.monotonic() + BUSY_LOOK_SECONDS
             return
+        self._let_go.clear()
         harvest = await self._committer.claim(
             limit=room, look_ahead=self._idle, openings=self._shelf.openings(slots=self.slots)
         )
@@ -259,17 +262,26 @@ class Drain:
         await self._learn({each.flow_id for each in claimed})
         for each in claimed:
             if each.transaction_id not in self._hands:
-                request = partial(claims.reload, worker_id=self.worker_id, transaction_id=each.transaction_id)
-                if (found := await self._clerk.request(request)) is not None:
-                    self._take(found[0], runs=found[1])
+                await self._take_anew(each.transaction_id)
+
+    async def _take_anew(self, transaction_id: int) -> None:
+        """As it stands now, if it is still this worker's."""
+        request = partial(claims.reload, worker_id=self.worker_id, transaction_id=transaction_id)
+        if (found := await self._clerk.request(request)) is not None:
+            self._take(found[0], runs=found[1])
 
     async def _take_all(self, claimed: list[Claimed], runs: list[StoredRun]) -> None:
+        """A claim also finds what is in hand and was woken. What was let go meanwhile it has seen as it stood before
+        its last write: calls that were recorded with that one would be made again."""
         await self._learn({each.flow_id for each in claimed})
         runs_of: dict[int, list[StoredRun]] = {each.transaction_id: [] for each in claimed}
         for run in runs:
             runs_of[run.transaction_id].append(run)
         for each in claimed:
-            self._take(each, runs=runs_of[each.transaction_id])
+            if each.transaction_id in self._let_go:
+                await self._take_anew(each.transaction_id)
+            else:
+                self._take(each, runs=runs_of[each.transaction_id])
 
     def _park(self, transaction_id: int, *, message: str) -> None:
         request = partial(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -10,6 +13,8 @@ import pytest
 from django.db import connection
 
 from dist_task.database import connect
+from dist_task.engine import operate
+from dist_task.engine.drain import Drain
 from dist_task.engine.rescue import report_deaths, rescue
 from dist_task.engine.store import claims, counts, leases
 from dist_task.engine.store.batch import Begun, Ended, Write, Written
@@ -211,6 +216,43 @@ def test_a_result_that_comes_after_a_rescue_is_refused_and_logged(worker: Worker
     wait_for(fenced.exists)
     assert fenced.get().response["status"] == 200, "the call was made, and its answer is kept"
     assert TaskRun.objects.get(transaction__instance_id=instance_id).status == "running"
+
+
+@pytest.fixture
+def late_claims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What a claim has found in hand is looked at only once it was let go; tells how many that were."""
+    seen: list[int] = []
+    take_all = Drain._take_all
+
+    async def late(drain: Drain, claimed: list[Any], runs: list[Any]) -> None:
+        held = [each.transaction_id for each in claimed if each.transaction_id in drain._hands]
+        seen.extend(held)
+        deadline = time.monotonic() + 30
+        while any(each in drain._hands for each in held) and time.monotonic() < deadline:
+            await asyncio.sleep(0.002)
+        await take_all(drain, claimed, runs)
+
+    monkeypatch.setattr(Drain, "_take_all", late)
+    return seen
+
+
+def test_what_was_let_go_while_a_claim_was_under_way_is_not_taken_up_as_it_stood_before(
+    late_claims: list[int], worker: WorkerThread, service: Service
+) -> None:
+    """A verb wakes a transaction in hand, so that the next claim finds it with its runs in flight; then these end, are
+    recorded, and the transaction is released. Their calls would be made again."""
+    gate = service.hold("/a")
+    instance_id = begin(make_flow(http("a", service), http("b", service), http("c", service, "a", "b")))
+    wait_for(service.began["/a"].is_set)
+    operate.pause_transaction(instance_id, actor="ann", remark="the bank is down")
+    wait_for(lambda: late_claims)
+
+    gate.set()
+    wait_for(lambda: stored(instance_id).owner is None)
+    operate.resume_transaction(instance_id, actor="ann", remark="the bank is back")
+
+    assert finished(instance_id).status == "success"
+    assert Counter(call.path for call in service.calls) == {"/a": 1, "/b": 1, "/c": 1}
 
 
 def test_results_survive_connections_that_are_cut_under_the_worker(worker: WorkerThread, service: Service) -> None:
