@@ -50,15 +50,15 @@ def read_arguments(given: Sequence[str], *, description: str) -> Arguments:
         found.flows, found.wide, found.idle, found.runs = 50, 2, 5, 1
     peers = found.peers or (NAMES if "peers" in parts else ())
     return Arguments(
-        tuple(parts),
-        found.flows,
-        found.wide,
-        found.idle,
-        found.runs,
-        found.history,
-        tuple(peers),
-        found.quick,
-        found.against or "",
+        parts=tuple(parts),
+        flows=found.flows,
+        wide=found.wide,
+        idle=found.idle,
+        runs=found.runs,
+        history=found.history,
+        peers=tuple(peers),
+        quick=found.quick,
+        against=found.against or "",
     )
 
 

@@ -212,10 +212,13 @@ def _alerts() -> None:
 
 
 def _delivery() -> Delivery:
+    """One that was given up: its channel is none that the worker may call."""
     channel = Channel.objects.create(name=HOSTILE, kind="webhook", url="https://hooks.example/x")
     AlertRule.objects.create(name="Many failures", kind="exceptions", threshold=1_000).channels.add(channel)
     Subscription.objects.create(channel=channel, flow_name="no_flow")
-    return Delivery.objects.create(key="k", channel=channel, event="test", subject=HOSTILE, payload={"a": HOSTILE})
+    delivery = Delivery.objects.create(key="k", channel=channel, event="test", subject=HOSTILE, payload={"a": HOSTILE})
+    wait_for(lambda: Delivery.objects.get(pk=delivery.pk).status != "pending")
+    return Delivery.objects.get(pk=delivery.pk)
 
 
 def _batch() -> Batch:
