@@ -20,7 +20,7 @@ from dist_task.engine.store import claims, counts, leases
 from dist_task.engine.store.batch import Begun, Ended, Write, Written
 from dist_task.models import ExecutionLog, StatDelta, StatRollup, TaskRun, Worker
 from exceptions_app.models import ExceptionRecord
-from tests.recording import claim, look, record, send
+from tests.recording import claim, look, prepare, record, send
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -301,11 +301,12 @@ def test_folding_keeps_the_sums(cursor: Any) -> None:
     assert sum(StatRollup.objects.filter(flow=flow).values_list("created", flat=True)) == 4
 
 
-def test_the_claim_reads_the_index_of_what_is_due(cursor: Any) -> None:
-    cursor.execute("SET enable_seqscan = off")  # of this test's own connection
-    cursor.execute(
-        "EXPLAIN SELECT id FROM transactions_transaction WHERE wake_at <= statement_timestamp()"
-        " ORDER BY wake_at LIMIT 10"
-    )
+def test_a_claim_planned_for_an_empty_table_serves_a_full_one(cursor: Any) -> None:
+    """It walks the index of what is due as far as it takes; it does not gather all that is due, and sort that."""
+    prepare(cursor)
 
-    assert "transaction_due" in "\n".join(row[0] for row in cursor.fetchall())
+    cursor.execute(f"EXPLAIN {claims.EXECUTE_CLAIM}", claims.claim_parameters(worker_id=1, limit=10, look_ahead=True))
+
+    plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert plan.count("Index Scan using transaction_due") == 2
+    assert "Bitmap" not in plan
