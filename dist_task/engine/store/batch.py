@@ -58,8 +58,8 @@ class Ended(NamedTuple):
 
     @property
     def is_eventful(self) -> bool:
-        """It opens, repeats or closes an exception."""
-        return self.status not in (RunStatus.SUCCESS, RunStatus.WAITING) or self.attempt > 1
+        """It is not the success of a first attempt: it may open, repeat or close an exception, or have to wait."""
+        return self.status != RunStatus.SUCCESS or self.attempt > 1
 
 
 class Begun(NamedTuple):

@@ -21,7 +21,7 @@ CREATE OR REPLACE FUNCTION pg_temp.record_batch(
     skips bigint[], skipped text[],                   -- transactions, and a task of each that is not to run
     compensations bigint[],                           -- transactions that are undone from now on
     compensated bigint[], outcomes text[],            -- transactions that have been undone, and how that ended
-    eventful boolean,                                 -- some attempt failed, or succeeded after one that had
+    eventful boolean,                                 -- some attempt is not the success of a first one
     unfenced boolean,                                 -- a test's flag that takes every fence away
     OUT mine bigint[], OUT current bigint[], OUT begun bigint[]
 ) LANGUAGE plpgsql AS $body$
@@ -71,6 +71,9 @@ IS_CONCLUDED = "r.status = 'waiting' AND r.waits_for = 'items'"
 # An answer from outside came before this end of an attempt, whose worker did not know it: the answer counts, but for a
 # success. The attempt has not ended but waits, is due, and whoever holds it reads it again (see END).
 IS_ANSWERED = "r.answer IS NOT NULL AND e.status <> 'success' AND NOT COALESCE(e.took_answer, false)"
+STANDS = f"""r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
+              AND e.transaction_id = ANY(mine) AND (e.transaction_id = ANY(current) OR NOT ({IS_CONCLUDED}))
+              AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)"""
 ENDED_AND_LOGGED = f"""
         WITH ended AS (
             UPDATE dist_task_taskrun r
@@ -91,9 +94,7 @@ ENDED_AND_LOGGED = f"""
                 error_message text, note text,
                 outcome text, fingerprint text, task_name text, maybe_executed boolean, took_answer boolean,
                 is_raised boolean, request jsonb, response jsonb)
-            WHERE r.transaction_id = e.transaction_id AND r.task_id = e.task_id AND r.op = e.op AND r.item = e.item
-              AND e.transaction_id = ANY(mine) AND (e.transaction_id = ANY(current) OR NOT ({IS_CONCLUDED}))
-              AND (r.attempt = e.attempt AND r.status IN ('running', 'waiting') OR unfenced)
+            WHERE {STANDS}
             RETURNING r.id AS run_id, r.started_at, r.due_at, r.status AS became, r.answer IS NULL AS is_unanswered, e.*
         ), logged AS (
             INSERT INTO dist_task_executionlog
@@ -102,6 +103,25 @@ ENDED_AND_LOGGED = f"""
             SELECT transaction_id, task_id, op, item, attempt, CASE WHEN is_unanswered THEN event ELSE 'waiting' END,
                    COALESCE(note, error_message, ''), COALESCE(error_code, ''), request, response, started_at,
                    GREATEST(statement_timestamp(), started_at)
+            FROM ended
+        )"""  # noqa: S608  # parts of ours
+
+# The same for what mostly is all that ended: first attempts that succeeded. They need fewer columns and no cases, which
+# spares a twentieth of the whole call.
+SUCCEEDED_AND_LOGGED = f"""
+        WITH ended AS (
+            UPDATE dist_task_taskrun r
+            SET status = 'success', output = e.output, waits_for = '', answer = NULL, error_code = '',
+                error_message = '', due_at = NULL, finished_at = GREATEST(statement_timestamp(), r.started_at)
+            FROM jsonb_to_recordset(ends) AS e(n int, transaction_id bigint, task_id text, op text, item int,
+                attempt int, output jsonb, note text, request jsonb, response jsonb)
+            WHERE {STANDS}
+            RETURNING r.started_at, e.*
+        ), logged AS (
+            INSERT INTO dist_task_executionlog
+                (transaction_id, task_id, op, item, attempt, event, message, request, response, started_at, at)
+            SELECT transaction_id, task_id, op, item, attempt, 'succeeded', COALESCE(note, ''), request, response,
+                   started_at, GREATEST(statement_timestamp(), started_at)
             FROM ended
         )"""  # noqa: S608  # parts of ours
 
@@ -135,8 +155,8 @@ END = f"""
             {ENDED_AND_LOGGED}{EXCEPTIONS}
             SELECT COALESCE(array_agg(n) FILTER (WHERE is_unanswered), '{{}}') INTO stood FROM ended;
         ELSE
-            {ENDED_AND_LOGGED}
-            SELECT COALESCE(array_agg(n) FILTER (WHERE is_unanswered), '{{}}') INTO stood FROM ended;
+            {SUCCEEDED_AND_LOGGED}
+            SELECT COALESCE(array_agg(n), '{{}}') INTO stood FROM ended;
         END IF;
         IF cardinality(stood) < jsonb_array_length(ends) THEN
             SELECT array_agg(one) INTO current FROM unnest(current) AS one
