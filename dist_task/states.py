@@ -96,7 +96,9 @@ EXCEPTION_MOVES: dict[str, frozenset[str]] = {
 }
 
 FINAL_TRANSACTION = frozenset({"success", "failed", "cancelled"})
+UNFINISHED_TRANSACTION = frozenset(TransactionStatus.values) - FINAL_TRANSACTION
 FINAL_RUN = frozenset({"success", "failed", "skipped", "cancelled"})
+UNFINISHED_RUN = frozenset(RunStatus.values) - FINAL_RUN
 SATISFIED_RUN = frozenset({"success", "skipped"})
 ELSEWHERE = frozenset({"service", "callback"})
 """What runs wait for whose work goes on outside, and cannot be called back."""

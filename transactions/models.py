@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from dist_task.states import FINAL_TRANSACTION, CompensationStatus, TransactionStatus
+from dist_task.states import FINAL_TRANSACTION, UNFINISHED_TRANSACTION, CompensationStatus, TransactionStatus
 from flows.models import Flow
 
 
@@ -142,12 +142,12 @@ class Transaction(models.Model):
             models.UniqueConstraint(
                 fields=["rerun_of"], name="transaction_rerun_once", condition=Q(rerun_of__isnull=False)
             ),
+            # As in TaskRun: the statuses that there are, and which of them are final.
             models.CheckConstraint(
                 name="transaction_final_iff_completed",
                 condition=Q(status__in=FINAL_TRANSACTION, completed_at__isnull=False)
-                | (~Q(status__in=FINAL_TRANSACTION) & Q(completed_at__isnull=True)),
+                | Q(status__in=UNFINISHED_TRANSACTION, completed_at__isnull=True),
             ),
-            models.CheckConstraint(name="transaction_status_known", condition=Q(status__in=TransactionStatus.values)),
         )
 
     def __str__(self) -> str:
