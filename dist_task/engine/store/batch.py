@@ -19,7 +19,7 @@ import orjson
 from dist_task import failpoints
 from dist_task.executors.base import noted
 from dist_task.payload import dumps_and_changes
-from dist_task.states import TRANSACTION_MOVES, RunKey, RunStatus, TransactionStatus, sources
+from dist_task.states import TRANSACTION_MOVES, WHOLE, Op, RunKey, RunStatus, TransactionStatus, sources
 
 from .claims import Rows
 from .counts import COLUMN_OF_STATUS
@@ -137,7 +137,7 @@ def record_parameters(*, worker_id: int, number: int, writes: Sequence[Write]) -
         number,
         [write.transaction_id for write in writes],
         [write.revision for write in writes],
-        _json([_ended_row(write, ended=each, number=n) for n, (write, each) in enumerate(ended)]),
+        _json([_ended_row(write, ended=each) for write, each in ended]),
         _json([_begun_row(write, begun=begun) for write in writes for begun in write.begun]),
         [write.transaction_id for write in finishing] or None,
         [write.finish for write in finishing] or None,
@@ -243,26 +243,24 @@ def park(cursor: Any, *, worker_id: int, transaction_id: int, message: str, seco
     )
 
 
-def _ended_row(write: Write, *, ended: Ended, number: int) -> dict[str, Any]:
-    """Without what is as it mostly is: the function takes missing members for empty."""
+def _ended_row(write: Write, *, ended: Ended) -> dict[str, Any]:
+    """Without what is as it mostly is: the function takes missing members for that."""
     output, note = _noted_output(ended)
     row = {
-        "n": number,
         "transaction_id": write.transaction_id,
         "task_id": ended.task_id,
-        "op": ended.op,
-        "item": ended.item,
         "attempt": ended.attempt,
-        "status": ended.status,
-        "event": ended.event,
         "output": output,
         "request": _fragment(ended.request),
         "response": output if ended.response is ended.output else _fragment(ended.response),
+        **_place(ended),
     }
     if note:
         row["note"] = _fragment(note)
     if ended.status != RunStatus.SUCCESS:
         row |= {
+            "status": ended.status,
+            "event": ended.event,
             "delay": ended.delay_seconds,
             "waits_for": ended.waits_for or None,
             "error_code": _fragment(ended.error_code[:100]),
@@ -281,15 +279,21 @@ def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
     row = {
         "transaction_id": write.transaction_id,
         "task_id": begun.task_id,
-        "op": begun.op,
-        "item": begun.item,
         "attempt": begun.attempt,
         "budget": begun.budget,
         "input": _fragment(begun.input),
+        **_place(begun),
     }
     if begun.total_seconds is not None:
         row["total"] = begun.total_seconds
     return row
+
+
+def _place(run: Ended | Begun) -> dict[str, Any]:
+    """Where it is neither of a compensation nor of an item, as most are, nothing is said."""
+    if run.op == Op.ACTION and run.item == WHOLE:
+        return {}
+    return {"op": run.op, "item": run.item}
 
 
 def _noted_output(ended: Ended) -> tuple[Any, str]:
