@@ -23,6 +23,9 @@ NEEDED = (
     "retried",
     "compensated",
     "undo_lost",
+    "pause",
+    "retry_at_once",
+    "called_back",
 )
 QUIET_SECONDS = 150.0
 
@@ -70,33 +73,45 @@ def parse() -> argparse.Namespace:
 
 
 def campaign(options: argparse.Namespace, *, folder: Path) -> int:
-    from campaign.clients import Clients
+    from campaign.clients import Clients, call_back
     from campaign.clusters import CUTS, RunningCluster
     from campaign.faults import Faults
+    from campaign.operators import Operators
     from campaign.service import StepService
-    from campaign.workload import kinds, poison, post
+    from campaign.workload import called_back, kinds, poison, post
 
-    service = StepService()
-    flows = [(kind, post(kind)) for kind in kinds(service.url)]
+    service = StepService(call_back=call_back)
+    flows = [(kind, post(kind)) for kind in (*kinds(service.url), called_back(service.url))]
     clusters = [
         RunningCluster(log=folder / f"cluster{number}.log", points=CUTS if options.points is None else options.points)
         for number in (1, 2)
     ]
-    clients = Clients(flows=flows, seed=options.seed)
+    clients, operators = Clients(flows=flows, seed=options.seed), Operators(seed=options.seed)
     faults = Faults(dice=random.Random(options.seed), clusters=clusters, folder=folder / "var")
     poison()
     try:
         clients.begin()
+        operators.begin()
         rage(faults, clusters=clusters, minutes=options.minutes, dice=random.Random(options.seed + 1))
         say("healing")
         faults.heal()
         clients.end()
+        operators.end()
         unfinished = quiet(clusters, started=len(clients.started))
         stopped = [cluster.stop() for cluster in clusters]
     finally:
         for cluster in clusters:
             cluster.end()
-    return conclude(options, clients=clients, faults=faults, service=service, unfinished=unfinished, stopped=stopped)
+    done = clients.seen | operators.done
+    return conclude(
+        options,
+        started=clients.started,
+        done=done,
+        faults=faults,
+        calls=service.calls,
+        unfinished=unfinished,
+        stopped=stopped,
+    )
 
 
 def rage(faults: object, *, clusters: list, minutes: float, dice: random.Random) -> None:  # type: ignore[type-arg]
@@ -130,17 +145,17 @@ def quiet(clusters: list, *, started: int) -> int:  # type: ignore[type-arg]
         time.sleep(0.5)
 
 
-def conclude(options: argparse.Namespace, *, clients, faults, service, unfinished, stopped) -> int:  # type: ignore[no-untyped-def]
+def conclude(options: argparse.Namespace, *, started, done, faults, calls, unfinished, stopped) -> int:  # type: ignore[no-untyped-def]
     from campaign.judge import judge
 
-    reached = states() | clients.seen
-    problems = judge(started=clients.started, calls=service.calls)
+    reached = states() | done
+    problems = judge(started=started, calls=calls)
     problems += [f"{unfinished} transactions have not ended"] if unfinished else []
     problems += faults.complaints
     problems += [] if all(stopped) else ["a cluster had to be killed"]
     problems += [f"never reached: {name}" for name in options.need.split(",") if name and not reached[name]]
     say(f"seed {options.seed}, {options.minutes:g} minutes")
-    say(f"{len(clients.started)} transactions, {len(service.calls)} calls")
+    say(f"{len(started)} transactions, {len(calls)} calls")
     say("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.done.items())))
     say("reached: " + ", ".join(f"{name} {count}" for name, count in sorted(reached.items())))
     for problem in problems[:50]:
@@ -165,6 +180,7 @@ def states() -> Counter[str]:
             "unknown_open": ExceptionRecord.objects.filter(outcome="unknown", status="open").count(),
             "parked": log.filter(event="parked").count(),
             "compensated": log.filter(event="compensated", message="done").count(),
+            "called_back": log.filter(event="answered").count(),
             "undo_lost": log.filter(event="worker_lost", op="compensate").count(),
             "retried": TaskRun.objects.filter(attempt__gt=1, status="success").count(),
         }

@@ -1,4 +1,4 @@
-"""Clients that start transactions, ask again when they were not answered, and now and then ask twice."""
+"""Clients that start transactions, and services that call back: they ask again when they were not answered."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import random
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from dist_task.engine import operate
 from dist_task.engine.start import StartRequest, start
-from dist_task.errors import DatabaseUnavailable
+from dist_task.errors import DatabaseUnavailable, Gone
+from dist_task.executors.callback import run_of
 from flows.models import Flow
 
 from .workload import Kind
 
-PAUSE_SECONDS = 0.04
+PAUSE_SECONDS, AGAIN_SECONDS = 0.04, 0.1
 
 
 class Clients:
+    """Now and then they ask twice."""
+
     def __init__(self, *, flows: list[tuple[Kind, Flow]], seed: int, threads: int = 3) -> None:
         self.started: dict[str, Kind] = {}
         self.seen: Counter[str] = Counter()
@@ -59,8 +64,22 @@ class Clients:
             except (DatabaseError, DatabaseUnavailable):
                 self.seen["start_not_answered"] += 1
                 connection.close()
-                time.sleep(0.1)
+                time.sleep(AGAIN_SECONDS)
             else:
                 self.seen["start"] += created
                 self.seen["duplicate_start"] += not created
                 return
+
+
+def call_back(address: str) -> None:
+    """Until it is taken, or another one of the same run was. In a thread of its own."""
+    name = run_of(address.rpartition("/")[2])
+    while True:
+        try:
+            with suppress(Gone):
+                operate.take_callback(name, result="success", answer={"output": {}})
+            break
+        except (DatabaseError, DatabaseUnavailable):
+            connection.close()
+            time.sleep(AGAIN_SECONDS)
+    connection.close()

@@ -10,7 +10,7 @@ from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
 from transactions.models import Transaction
 
-from .service import Call
+from .service import ACCEPTED, Call
 from .workload import Kind, flow_name
 
 Run = tuple[str, str, str, int]
@@ -104,7 +104,7 @@ def _order(calls: list[Call], *, started: Mapping[str, Kind]) -> list[str]:
     """As the called service saw it, on one clock: dependencies first; backwards what depends on it first."""
     ended: dict[Run, float] = {}
     for call in calls:
-        if call.status == 200:
+        if call.status in (200, ACCEPTED):
             ended[run_of(call)] = min(call.ended_at, ended.get(run_of(call), call.ended_at))
     done: dict[tuple[str, str, str], float] = {}
     for (instance_id, task_id, op, _item), at in ended.items():  # a task has succeeded when all its items have

@@ -2,17 +2,22 @@
 
 `/ok` answers 200, `/flaky` refuses the first attempt with 503, `/lost` takes the first attempt and never answers,
 `/refuse` answers 400 always, `/slow` works for a while and waits while it is held, `/poison` has an answer that a test
-makes the database refuse.
+makes the database refuse. `/accept` answers 202, and calls back when the work has ended: then it is remembered.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SLOW_SECONDS = 0.15
+ACCEPTED = 202
+LONGEST_WORK_SECONDS = 0.3
+"""What `/accept` goes on with; it may have ended before its 202 is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,10 @@ class Call:
 
 
 class StepService:
-    def __init__(self) -> None:
+    def __init__(self, *, call_back: Callable[[str], None] | None = None) -> None:
+        """`call_back` is given the address of each callback, in a thread of its own, and sees that it is answered."""
         self.calls: list[Call] = []
+        self._call_back = call_back
         self.slow_seconds = SLOW_SECONDS
         self.in_flight = 0
         self._counting = threading.Lock()
@@ -59,6 +66,15 @@ class StepService:
             time.sleep(self.slow_seconds)
             self._open.wait()
             self._count(-1)
+
+    def go_on(self, call: Call, *, address: str) -> None:
+        threading.Thread(target=self._go_on, args=(call, address), daemon=True).start()
+
+    def _go_on(self, call: Call, address: str) -> None:
+        time.sleep(random.uniform(0.0, LONGEST_WORK_SECONDS))
+        self.calls.append(replace(call, ended_at=time.monotonic()))
+        if self._call_back is not None:
+            self._call_back(address)
 
     def _count(self, change: int) -> None:
         with self._counting:
@@ -89,28 +105,31 @@ class _Handler(BaseHTTPRequestHandler):
         attempt = int(self.headers["X-Dist-Task-Attempt"])
         status = self._status(attempt)
         self.service.work(self.path)
-        self.service.calls.append(
-            Call(
-                self.path,
-                key=self.headers["Idempotency-Key"],
-                instance_id=self.headers["X-Dist-Task-Instance"],
-                task_id=self.headers["X-Dist-Task-Task"],
-                op=self.headers["X-Dist-Task-Op"],
-                item=int(self.headers.get("X-Dist-Task-Item", -1)),
-                attempt=attempt,
-                began_at=began_at,
-                ended_at=time.monotonic(),
-                status=status,
-            )
+        call = Call(
+            self.path,
+            key=self.headers["Idempotency-Key"],
+            instance_id=self.headers["X-Dist-Task-Instance"],
+            task_id=self.headers["X-Dist-Task-Task"],
+            op=self.headers["X-Dist-Task-Op"],
+            item=int(self.headers.get("X-Dist-Task-Item", -1)),
+            attempt=attempt,
+            began_at=began_at,
+            ended_at=time.monotonic(),
+            status=status,
         )
+        if status == ACCEPTED:
+            self.service.go_on(call, address=self.headers["X-Dist-Task-Callback"])
+        else:
+            self.service.calls.append(call)
         if status:
             self._answer(status)
         else:
             self.close_connection = True
 
     def _status(self, attempt: int) -> int:
-        first = {"/flaky": 503, "/lost": 0}.get(self.path, 200) if attempt == 1 else 200
-        return 400 if self.path == "/refuse" else first
+        always = {"/refuse": 400, "/accept": ACCEPTED}
+        first = {"/flaky": 503, "/lost": 0}
+        return always.get(self.path) or (first.get(self.path, 200) if attempt == 1 else 200)
 
     def _answer(self, status: int) -> None:
         self.send_response(status)

@@ -34,9 +34,10 @@ class Kind:
 
 
 def kinds(url: str) -> list[Kind]:
+    """Of flows that need nothing but a worker."""
+
     def http(task_id: str, path: str = "/ok", *after: str, **more: Any) -> dict[str, Any]:
-        task = {"id": task_id, "type": "http", "config": {"url": url + path}, "depends_on": list(after)}
-        return {**task, "retry": AUTO, "timeout": 5, **more}
+        return call(task_id, {"url": url + path}, *after, **more)
 
     def undo(path: str) -> dict[str, Any]:
         return {"compensate": {"config": {"url": url + path}, "retry": AUTO, "timeout": 5}}
@@ -96,6 +97,18 @@ def kinds(url: str) -> list[Kind]:
             on_failure="compensate",
         ),
     ]
+
+
+def called_back(url: str) -> Kind:
+    """Of a flow whose service goes on with its work and calls back: somebody has to see that this arrives."""
+    offered = {"url": f"{url}/accept", "callback": True}
+    tasks = [call("a", offered), call("b", offered, "a"), call("c", {"url": f"{url}/ok"}, "b")]
+    return Kind("called_back", tasks, end="success")
+
+
+def call(task_id: str, config: dict[str, Any], *after: str, **more: Any) -> dict[str, Any]:
+    task = {"id": task_id, "type": "http", "config": config, "depends_on": list(after)}
+    return {**task, "retry": AUTO, "timeout": 5, **more}
 
 
 def subflow(task_id: str, kind: str, *after: str, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def test_half_a_minute_of_faults_breaks_nothing() -> None:
-    found = half_a_minute("--need", "parked,duplicate_start")
+    found = half_a_minute("--need", "parked,duplicate_start,pause,retry_at_once,called_back")
 
     assert found.returncode == 0, found.stdout[-4000:] + found.stderr[-2000:]
     assert "all guarantees held" in found.stdout
