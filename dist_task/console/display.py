@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from dist_task.console.text import LONGEST_JSON_BYTES, fitted, plain, pretty, short
-from dist_task.states import Op
+from dist_task.models import TaskRun
+from dist_task.states import ExceptionStatus, Op, RunStatus
 
 __all__ = [
     "ago",
@@ -26,6 +27,7 @@ __all__ = [
     "short",
     "since",
     "span",
+    "state_of_run",
     "text_block",
 ]
 
@@ -50,6 +52,13 @@ def badge(state: str, *, word: object) -> SafeString:
     """A state as symbol and word; colour only repeats what they say."""
     template = '<span class="state state-{}"><span class="symbol" aria-hidden="true">{}</span> {}</span>'
     return format_html(template, state, SYMBOLS.get(state, "•"), word)
+
+
+def state_of_run(run: TaskRun) -> tuple[str, str]:
+    """State and word. What has failed and is tried again is not what has not begun, though it is pending as well."""
+    if run.status == RunStatus.PENDING and run.attempt:
+        return ExceptionStatus.RETRYING.value, str(ExceptionStatus.RETRYING.label)
+    return run.status, str(run.get_status_display())
 
 
 def row_link(row: Model, *, text: object = "") -> SafeString:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from dist_task.console.curl import request_command
-from dist_task.console.display import list_url, of_direction, span
+from dist_task.console.display import list_url, of_direction, span, state_of_run
 from dist_task.models import ExecutionLog, TaskRun
 from dist_task.states import Op, RunStatus
 from flows.definition import FlowDefinition, TaskSpec
@@ -98,7 +98,7 @@ def panel_of(txn: Transaction, *, key: Key, definition: FlowDefinition | None, w
         entries = list(found.order_by("-id")[: MOST_ATTEMPTS + 1])
     if spec is not None and op == Op.COMPENSATE:
         spec = spec.compensate or spec
-    status, text = (run.status, str(run.get_status_display())) if run else word
+    status, text = state_of_run(run) if run else word
     name = of_direction(spec.name if spec else task_id, op)
     return Panel(
         key=key,

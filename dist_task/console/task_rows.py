@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dist_task.console.display import of_direction, span
+from dist_task.console.display import of_direction, span, state_of_run
 from dist_task.console.panel import Key, address
 from dist_task.models import TaskRun
-from dist_task.states import Op, RunStatus, TransactionStatus
+from dist_task.states import ExceptionStatus, Op, RunStatus, TransactionStatus
 from flows.definition import FlowDefinition
 from transactions.models import Transaction
+
+ORDER = (RunStatus.PENDING, ExceptionStatus.RETRYING, *RunStatus.values[1:])
+"""Of states in a summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,7 @@ def _row(
         name = f"{name} [{run.item}]"
     ended_at = now if run.status == RunStatus.RUNNING else run.finished_at  # a run that waits to try again has none
     took = span(ended_at - run.started_at) if run.started_at and ended_at else "–"
-    word = str(run.get_status_display())
-    return TaskRow(task_id, name, kind, depends_on, run.status, word, run, took, address(key), key == selected)
+    return TaskRow(task_id, name, kind, depends_on, *state_of_run(run), run, took, address(key), key == selected)
 
 
 def unbegun(txn: Transaction) -> tuple[str, str]:
@@ -95,5 +97,4 @@ def counts(rows: Sequence[TaskRow]) -> list[tuple[str, str, int]]:
         if row.run is None or row.run.op == Op.ACTION:
             key = (row.status, row.word)
             found[key] = found.get(key, 0) + 1
-    order = list(RunStatus.values)
-    return sorted(((*words, count) for words, count in found.items()), key=lambda each: order.index(each[0]))
+    return sorted(((*words, count) for words, count in found.items()), key=lambda each: ORDER.index(each[0]))

@@ -99,6 +99,20 @@ def test_the_trace_id_is_the_one_that_services_are_told(root: Client, flow: Flow
     assert call.headers["traceparent"].split("-")[1] == trace_id
 
 
+def test_what_is_tried_again_does_not_look_like_what_has_not_begun(root: Client) -> None:
+    tasks = [{"id": "pay", "name": "Pay", "type": "noop"}, {"id": "ship", "type": "noop", "depends_on": ["pay"]}]
+    flow = register(name="again", flow_type="t", definition={"tasks": tasks}, create_user="t")
+    txn = rows.fail_one("again_1", flow=flow).transaction
+    retry_transaction(txn.instance_id, actor="ana")
+
+    page = root.get(address(txn))
+
+    assert [row.status for row in page.context["tasks"]] == ["retrying", "pending"]
+    assert page.context["counts"] == [("pending", "pending", 1), ("retrying", "retrying", 1)]
+    assert b"node-retrying" in page.content
+    assert (page.context["panel"].task_id, page.context["panel"].word) == ("pay", "retrying")
+
+
 def test_an_approval_says_who_may_give_it(root: Client) -> None:
     task = {"id": "pay", "type": "approval", "config": {"role": "boss"}}
     flow = register(name="ask", flow_type="t", definition={"tasks": [task]}, create_user="t")
