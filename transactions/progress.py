@@ -7,13 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Case, Count, F, Value, When
 
 from dist_task.models import TaskRun
-from dist_task.states import Op, RunStatus
+from dist_task.states import ExceptionStatus, Op, RunStatus
 from flows.models import Flow
 
-ORDER = ("success", "skipped", "failed", "cancelled", "running", "waiting", "pending")
+ORDER = ("success", "skipped", "failed", "cancelled", "running", "retrying", "waiting", "pending")
+IS_TRIED_AGAIN = When(status=RunStatus.PENDING, attempt__gt=0, then=Value(ExceptionStatus.RETRYING.value))
+LABELS = {**dict(RunStatus.choices), ExceptionStatus.RETRYING: ExceptionStatus.RETRYING.label}
 MOST_KNOWN = 10_000
 WIDTH = 96
 _counts: dict[str, int] = {}  # a flow never changes
@@ -21,7 +23,7 @@ _counts: dict[str, int] = {}  # a flow never changes
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`segments`: status, where it begins and how wide it is, in pixels."""
+    """`segments`: status, or retrying, where it begins and how wide it is, in pixels."""
 
     segments: tuple[tuple[str, float, float], ...]
     ended: int
@@ -33,9 +35,10 @@ class Progress:
 def add_progress(rows: Sequence[Any]) -> None:
     """Gives each transaction a `progress`; two queries at most."""
     ids = [txn.pk for txn in rows]
-    found = TaskRun.objects.filter(transaction__in=ids, op=Op.ACTION).order_by()
+    runs = TaskRun.objects.filter(transaction__in=ids, op=Op.ACTION).order_by()
+    found = runs.values_list("transaction_id", Case(IS_TRIED_AGAIN, default=F("status"))).annotate(Count("id"))
     tallies: dict[int, dict[str, int]] = {}
-    for txn_id, status, count in found.values_list("transaction_id", "status").annotate(Count("id")) if ids else ():
+    for txn_id, status, count in found if ids else ():
         tallies.setdefault(txn_id, {})[status] = count
     totals = task_counts({txn.flow_id for txn in rows})
     for txn in rows:
@@ -51,7 +54,7 @@ def progress(tally: dict[str, int], *, total: int) -> Progress:
         width = WIDTH * count / total
         segments.append((status, round(x, 2), round(width, 2)))
         x += width
-    words = [f"{RunStatus(status).label}: {count}" for status, count in counts]
+    words = [f"{LABELS[status]}: {count}" for status, count in counts]
     ended = sum(tally.get(status, 0) for status in ("success", "skipped"))
     return Progress(tuple(segments), ended, total, ", ".join(words), tally.get("failed", 0))
 

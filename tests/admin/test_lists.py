@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from dist_task.alerts.models import AlertRule, Channel, Delivery
 from dist_task.console.rows import MOST_COUNTED
-from dist_task.engine.operate import pause_transaction
+from dist_task.engine.operate import pause_transaction, retry_transaction
 from dist_task.engine.store import counts
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow, TaskDefinition
@@ -130,6 +130,16 @@ def test_a_row_says_how_far_its_tasks_are(root: Client) -> None:
 
     assert (txn.progress.ended, txn.progress.total, txn.progress.failed) == (0, 2, 1)
     assert txn.progress.spoken == "failed: 1"
+
+
+def test_what_is_tried_again_is_seen_in_the_list(root: Client, flow: Flow) -> None:
+    rows.fail_one("bad", flow=flow)
+    retry_transaction("bad", actor="ana")
+
+    (txn,) = turn(root).result_list
+
+    assert [segment[0] for segment in txn.progress.segments] == ["retrying"]
+    assert txn.progress.spoken == "retrying: 1"
 
 
 def test_what_failed_alike_is_one_group(root: Client, flow: Flow) -> None:
