@@ -38,11 +38,12 @@ def look(*, worker_id: int, limit: int, openings: bytes | None = None) -> tuple[
 
 
 def prepare(cursor: Any) -> None:
-    """The function goes with the rollback of a test, the prepared statements stay."""
+    """The function goes with the rollback of a test, the prepared statements stay. A worker's settings would stay as
+    well, and tell the planner of the tests after this one what to avoid."""
     cursor.execute("SELECT to_regproc('pg_temp.record_batch')")
     if cursor.fetchone()[0] is None:
         cursor.execute("SELECT name FROM pg_prepared_statements WHERE name IN ('record_batch', 'claim_due')")
         for (name,) in cursor.fetchall():
             cursor.execute(f"DEALLOCATE {name}")
-        for sql in (*statements.SETTINGS, *statements.HOT):
+        for sql in statements.HOT:
             cursor.execute(sql)

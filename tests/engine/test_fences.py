@@ -16,11 +16,11 @@ from dist_task.database import connect
 from dist_task.engine import operate
 from dist_task.engine.drain import Drain
 from dist_task.engine.rescue import report_deaths, rescue
-from dist_task.engine.store import claims, counts, leases
+from dist_task.engine.store import claims, counts, leases, statements
 from dist_task.engine.store.batch import Begun, Ended, Write, Written
 from dist_task.models import ExecutionLog, StatDelta, StatRollup, TaskRun, Worker
 from exceptions_app.models import ExceptionRecord
-from tests.recording import claim, look, prepare, record, send
+from tests.recording import claim, look, record, send
 from transactions.models import Transaction
 
 from .conftest import begin, finished, make_flow, stored
@@ -303,7 +303,8 @@ def test_folding_keeps_the_sums(cursor: Any) -> None:
 
 def test_a_claim_planned_for_an_empty_table_serves_a_full_one(cursor: Any) -> None:
     """It walks the index of what is due as far as it takes; it does not gather all that is due, and sort that."""
-    prepare(cursor)
+    for sql in (*statements.SETTINGS, *statements.HOT):
+        cursor.execute(sql)
 
     cursor.execute(f"EXPLAIN {claims.EXECUTE_CLAIM}", claims.claim_parameters(worker_id=1, limit=10, look_ahead=True))
 
