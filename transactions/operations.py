@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,12 @@ from dist_task.console.confirm import Operation, each
 from dist_task.console.rerun_page import RerunForm
 from dist_task.engine import operate as verbs
 from dist_task.engine.four_eyes import rule
+from dist_task.engine.store.verbs import waiting_approvals
 from dist_task.errors import IllegalMove
 from dist_task.four_eyes.words import Act
+from dist_task.models import TaskRun
 from dist_task.roles import roles_of
-from transactions import approvals
+from dist_task.states import WHOLE
 from transactions.undoing import Undoing, undoing_of_all
 
 MOST_NAMES = 50
@@ -81,7 +83,7 @@ def _named(task_ids: list[str]) -> str:
 def _decide(request: HttpRequest, txn: Any, values: dict[str, Any], *, approve: bool) -> str:
     """The approvals that the page has shown, as far as they wait still."""
     shown = [int(text) for text in values["seen"].split(",") if text.isdecimal()]
-    waiting = [run for run in approvals.waiting_of([txn])[txn.pk] if run.pk in shown]
+    waiting = [run for run in _approvals_of([txn])[txn.pk] if run.pk in shown]
     if not waiting:
         raise IllegalMove(gettext("no approval of it waits that was shown"))
     for run in waiting:
@@ -94,18 +96,33 @@ def _decide(request: HttpRequest, txn: Any, values: dict[str, Any], *, approve: 
             roles=roles_of(request.user),
             remark=values["remark"],
         )
-    return gettext("decided: %(tasks)s") % {"tasks": approvals.listed(waiting)}
+    return gettext("decided: %(tasks)s") % {"tasks": _listed(waiting)}
 
 
-def _approvals_told(txns: Sequence[Any]) -> list[str]:
+def _approvals_of(txns: Sequence[Any]) -> dict[int, list[TaskRun]]:
+    """Those that wait, by transaction; one query."""
+    found: dict[int, list[TaskRun]] = {txn.pk: [] for txn in txns}
+    for run in waiting_approvals(*txns).defer("input", "output").order_by("id"):
+        found[run.transaction_id].append(run)
+    return found
+
+
+def _approvals_named(txns: Sequence[Any]) -> list[str]:
+    waiting = _approvals_of(txns)
     text = gettext("%(state)s; waits for: %(tasks)s")
-    told = zip(txns, approvals.told(txns), strict=True)
-    return [text % {"state": _state_of(txn), "tasks": asked} for txn, asked in told]
+    return [
+        text % {"state": _state_of(txn), "tasks": _listed(waiting[txn.pk][:MOST_NAMES]) or gettext("nothing")}
+        for txn in txns
+    ]
 
 
 def _approvals_seen(txns: Sequence[Any]) -> list[str]:
-    waiting = approvals.waiting_of(txns)
-    return [",".join(str(run.pk) for run in waiting[txn.pk]) for txn in txns]
+    waiting = _approvals_of(txns)
+    return [",".join(str(run.pk) for run in waiting[txn.pk][:MOST_NAMES]) for txn in txns]
+
+
+def _listed(runs: Iterable[TaskRun]) -> str:
+    return ", ".join(run.task_id if run.item == WHOLE else f"{run.task_id} [{run.item}]" for run in runs)
 
 
 def _pause(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
@@ -148,7 +165,7 @@ APPROVE = Operation(
     title=_("Approve"),
     consequence=_("Each transaction goes on where it waits for an approval. Those that wait for none are refused."),
     apply=partial(_decide, approve=True),
-    describe=_approvals_told,
+    describe=_approvals_named,
     seen=_approvals_seen,
 )
 REJECT = Operation(
@@ -158,7 +175,7 @@ REJECT = Operation(
         "The tasks that wait for an approval fail, with your remark, and what depends on them does not start."
     ),
     apply=partial(_decide, approve=False),
-    describe=_approvals_told,
+    describe=_approvals_named,
     seen=_approvals_seen,
     dangerous=True,
 )
