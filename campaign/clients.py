@@ -23,7 +23,7 @@ PAUSE_SECONDS, AGAIN_SECONDS = 0.04, 0.1
 
 
 class Clients:
-    """Now and then they ask twice."""
+    """Threads that start transactions; now and then one asks twice for the same."""
 
     def __init__(self, *, flows: list[tuple[Kind, Flow]], seed: int, threads: int = 3) -> None:
         self.started: dict[str, Kind] = {}

@@ -2,7 +2,8 @@
 
 `/ok` answers 200, `/flaky` refuses the first attempt with 503, `/lost` takes the first attempt and never answers,
 `/refuse` answers 400 always, `/slow` works for a while and waits while it is held, `/poison` has an answer that a test
-makes the database refuse. `/accept` answers 202, and calls back when the work has ended: then it is remembered.
+makes the database refuse. `/accept` answers 202, and calls back when its work has ended: it is remembered right before
+that.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The rule of the statuses and that of the end become one. A table of millions is not read under the lock: that comes
-with the next migration."""
+with the next migration. (Backwards it is.)"""
 
 from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models

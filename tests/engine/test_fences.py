@@ -108,6 +108,35 @@ def test_a_late_result_of_a_stale_worker_changes_nothing_but_the_log(cursor: Any
     assert list(ExecutionLog.objects.filter(transaction=txn).values_list("event", flat=True)) == ["rescued", "fenced"]
 
 
+def test_a_late_result_is_logged_as_that_of_its_item_and_direction(cursor: Any) -> None:
+    stale = register(cursor)
+    txn = started_run(cursor, stale)
+    end_lease(stale)
+    assert rescue() == 1
+
+    record(write(txn, ended=[SUCCESS._replace(op="compensate", item=3)]), worker_id=stale)
+
+    late = ExecutionLog.objects.get(transaction=txn, event="fenced")
+    assert (late.op, late.item) == ("compensate", 3)
+
+
+def test_a_success_leaves_nothing_of_the_wait_before_it(cursor: Any) -> None:
+    worker_id = register(cursor)
+    txn = started_run(cursor, worker_id)
+    waits = Ended("a", attempt=1, status="waiting", event="waiting", waits_for="service", delay_seconds=60.0)
+    record(write(txn, ended=[waits]), worker_id=worker_id)
+    run = TaskRun.objects.get(transaction=txn)
+    assert (run.status, run.waits_for, run.finished_at) == ("waiting", "service", None)
+    assert run.due_at is not None
+
+    record(write(txn, ended=[SUCCESS._replace(response={"status": 200})]), worker_id=worker_id)
+
+    run.refresh_from_db()
+    assert (run.status, run.waits_for, run.due_at, run.output) == ("success", "", None, {"ok": 1})
+    assert run.started_at is not None and run.finished_at is not None and run.finished_at >= run.started_at
+    assert ExecutionLog.objects.get(transaction=txn, event="succeeded").response == {"status": 200}
+
+
 def test_a_result_is_written_once(cursor: Any) -> None:
     worker_id = register(cursor)
     txn = started_run(cursor, worker_id)

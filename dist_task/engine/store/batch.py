@@ -28,7 +28,8 @@ from .counts import COLUMN_OF_STATUS
 class Ended(NamedTuple):
     """An attempt that ended. `status` is success, failed, or pending with `delay_seconds` until the next attempt.
 
-    Or one that has not: `waiting`, with `waits_for`, and `delay_seconds` until it waits no longer.
+    Or one that has not: `waiting`, with `waits_for`, and `delay_seconds` until it waits no longer. The `event` of a
+    success is that it succeeded, whatever it says here.
     """
 
     task_id: str
@@ -244,7 +245,7 @@ def park(cursor: Any, *, worker_id: int, transaction_id: int, message: str, seco
 
 
 def _ended_row(write: Write, *, ended: Ended) -> dict[str, Any]:
-    """Without what is as it mostly is: the function takes missing members for that."""
+    """Members that have their usual value are left out; the function fills them in."""
     output, note = _noted_output(ended)
     row = {
         "transaction_id": write.transaction_id,
@@ -290,7 +291,7 @@ def _begun_row(write: Write, *, begun: Begun) -> dict[str, Any]:
 
 
 def _place(run: Ended | Begun) -> dict[str, Any]:
-    """Where it is neither of a compensation nor of an item, as most are, nothing is said."""
+    """Nothing for the action of a whole task, which most are."""
     if run.op == Op.ACTION and run.item == WHOLE:
         return {}
     return {"op": run.op, "item": run.item}

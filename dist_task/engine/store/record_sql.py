@@ -50,7 +50,7 @@ FENCE = """
     mine := COALESCE(mine, '{}');
 """
 
-# Of an attempt what is as it mostly is does not come: to read all members is a twentieth of the whole call.
+# Members of an ended attempt that have their usual value are left out: to read them is a twentieth of the whole call.
 OP, ITEM, STATUS = "COALESCE(e.op, 'action')", "COALESCE(e.item, -1)", "COALESCE(e.status, 'success')"
 
 # A late result changes nothing, but leaves a trace: the call was made.

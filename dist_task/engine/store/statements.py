@@ -7,8 +7,8 @@ from .record_sql import CALL_RECORD_BATCH, RECORD_BATCH
 
 SETTINGS = (
     "SET lock_timeout = '5s'; SET statement_timeout = '30s'",
-    # With scans and joins fixed to indexes a plan of an empty table serves a full one, too. A scan by bitmap would read
-    # all that is due for each claim, and sort it.
+    # With scans and joins fixed to indexes the plans that an empty database got serve a full one, too. A scan by bitmap
+    # would read all that is due for each claim, and sort it.
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
     "SET plan_cache_mode = force_generic_plan",
 )
