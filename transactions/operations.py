@@ -11,7 +11,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from dist_task.console.confirm import Operation, each
+from dist_task.console.confirm import Detail, Operation, Told, each
 from dist_task.console.rerun_page import RerunForm
 from dist_task.engine import operate as verbs
 from dist_task.engine.four_eyes import rule
@@ -20,7 +20,7 @@ from dist_task.errors import IllegalMove
 from dist_task.four_eyes.words import Act
 from dist_task.models import TaskRun
 from dist_task.roles import roles_of
-from dist_task.states import WHOLE
+from transactions.approvals import details_of, name_of
 from transactions.undoing import Undoing, undoing_of_all
 
 MOST_NAMES = 50
@@ -60,13 +60,13 @@ def _consequence_of_compensating() -> str:
     return f"{asked} {done}"
 
 
-def _plans_of(txns: Sequence[Any]) -> list[str]:
+def _plans_of(txns: Sequence[Any]) -> list[Told]:
     """What undoing each would do, in its order."""
     plans = undoing_of_all(txns)
-    return [_told(txn, plan=plans[txn.pk]) for txn in txns]
+    return [Told(_plan(txn, plan=plans[txn.pk])) for txn in txns]
 
 
-def _told(txn: Any, *, plan: Sequence[Undoing]) -> str:
+def _plan(txn: Any, *, plan: Sequence[Undoing]) -> str:
     undone = [each.step.task_id for each in plan if each.step.is_undone]
     passed = [each.step.task_id for each in plan if not each.step.is_undone]
     parts = [_state_of(txn), gettext("undone in this order: %(tasks)s") % {"tasks": _named(undone)}]
@@ -107,22 +107,24 @@ def _approvals_of(txns: Sequence[Any]) -> dict[int, list[TaskRun]]:
     return found
 
 
-def _approvals_named(txns: Sequence[Any]) -> list[str]:
+def _approvals_told(txns: Sequence[Any]) -> list[Told]:
+    """What waits by its name, and of the first of it what the flow asks. Three queries."""
     waiting = _approvals_of(txns)
-    text = gettext("%(state)s; waits for: %(tasks)s")
+    details = details_of([(txn, waiting[txn.pk]) for txn in txns])
     return [
-        text % {"state": _state_of(txn), "tasks": _listed(waiting[txn.pk][:MOST_NAMES]) or gettext("nothing")}
-        for txn in txns
+        _approval_told(txn, waiting=waiting[txn.pk][:MOST_NAMES], details=said)
+        for txn, said in zip(txns, details, strict=True)
     ]
 
 
-def _approvals_seen(txns: Sequence[Any]) -> list[str]:
-    waiting = _approvals_of(txns)
-    return [",".join(str(run.pk) for run in waiting[txn.pk][:MOST_NAMES]) for txn in txns]
+def _approval_told(txn: Any, *, waiting: Sequence[TaskRun], details: Sequence[Detail]) -> Told:
+    text = gettext("%(state)s; waits for: %(tasks)s")
+    named = {"state": _state_of(txn), "tasks": _listed(waiting) or gettext("nothing")}
+    return Told(text % named, seen=",".join(str(run.pk) for run in waiting), details=details)
 
 
 def _listed(runs: Iterable[TaskRun]) -> str:
-    return ", ".join(run.task_id if run.item == WHOLE else f"{run.task_id} [{run.item}]" for run in runs)
+    return ", ".join(map(name_of, runs))
 
 
 def _pause(request: HttpRequest, txn: Any, values: dict[str, Any]) -> str:
@@ -165,8 +167,7 @@ APPROVE = Operation(
     title=_("Approve"),
     consequence=_("Each transaction goes on where it waits for an approval. Those that wait for none are refused."),
     apply=partial(_decide, approve=True),
-    describe=_approvals_named,
-    seen=_approvals_seen,
+    describe=_approvals_told,
 )
 REJECT = Operation(
     action="reject",
@@ -175,8 +176,7 @@ REJECT = Operation(
         "The tasks that wait for an approval fail, with your remark, and what depends on them does not start."
     ),
     apply=partial(_decide, approve=False),
-    describe=_approvals_named,
-    seen=_approvals_seen,
+    describe=_approvals_told,
     dangerous=True,
 )
 RETRY = Operation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -41,28 +41,43 @@ class ReasonForm(RemarkForm):
         self.fields["remark"].required = True
 
 
+class Detail(NamedTuple):
+    """One of several things that a page says of a row, each in a place of its own."""
+
+    name: str
+    text: str
+
+
+class Told(NamedTuple):
+    """What the page says of a row before the verb is done.
+
+    `seen`: what of the row it shows and the verb is about; it comes back among the values, so that nothing else is done
+    than what somebody has looked at.
+    """
+
+    text: str
+    seen: str = ""
+    details: Sequence[Detail] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One verb over some rows; its form asks for a reason, unless it says otherwise. `apply` takes a row and the form's
     values, and answers with a sentence. `describe` says something about each of the rows.
-
-    `seen`: what of each row the page shows and the verb is about; it comes back among the values, so that nothing else
-    is done than what somebody has looked at.
     """
 
     action: str
     title: Any
     consequence: Any
     apply: Callable[[HttpRequest, Model, dict[str, Any]], str]
-    describe: Callable[[Sequence[Any]], Sequence[str]]
+    describe: Callable[[Sequence[Any]], Sequence[Told]]
     form: type[forms.Form] = ReasonForm
     dangerous: bool = False
-    seen: Callable[[Sequence[Any]], Sequence[str]] | None = None
 
 
-def each(describe: Callable[[Any], str]) -> Callable[[Sequence[Any]], list[str]]:
+def each(describe: Callable[[Any], str]) -> Callable[[Sequence[Any]], list[Told]]:
     """Of what says something about one row, and asks nobody for it."""
-    return lambda rows: [describe(row) for row in rows]
+    return lambda rows: [Told(describe(row)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +132,13 @@ def _confirmation(
     operation: Operation,
     form: forms.Form,
 ) -> HttpResponse:
-    seen = operation.seen(rows) if operation.seen else [""] * len(rows)
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "title": operation.title,
         "operation": operation,
         "heading": ngettext("%(count)d row", "%(count)d rows", len(rows)) % {"count": len(rows)},
-        "rows": [
-            (row, row_link(row), text, shown)
-            for row, text, shown in zip(rows, operation.describe(rows), seen, strict=True)
-        ],
+        "rows": [(row, row_link(row), told) for row, told in zip(rows, operation.describe(rows), strict=True)],
         "form": form,
         "checkbox_name": ACTION_CHECKBOX_NAME,
     }

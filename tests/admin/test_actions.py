@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from dist_task.console.bulk import SMALL
 from dist_task.models import TaskRun
 from exceptions_app.models import ExceptionRecord
 from flows.models import Flow
@@ -135,6 +136,64 @@ def test_what_waits_for_an_approval_is_decided(root: Client, action: str, kept: 
     assert b"decided: pay" in answer.content
     assert TaskRun.objects.get(transaction=txn).answer["ok"] is kept
     assert txn.log.latest("id").actor == "root"
+
+
+@pytest.fixture
+def asking(db: None) -> Flow:
+    task = {"id": "pay", "type": "approval"}
+    return register(name="asking", flow_type="t", definition={"tasks": [task]}, create_user="admin")
+
+
+def asked_about(root: Client, *txns: Transaction, action: str = "approve") -> Any:
+    return root.post(reverse(TRANSACTIONS), {"action": action, "_selected_action": [txn.pk for txn in txns]})
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_who_decides_reads_what_the_flow_asks_and_with_what_it_was_started(
+    action: str, asking: Flow, root: Client
+) -> None:
+    txn = rows.wait_one("h", flow=asking, message="Refund 7 to <b>ana</b>?")
+
+    page = asked_about(root, txn, action=action)
+
+    ((_row, _link, told),) = page.context["rows"]
+    assert told.text == "asking v1, running; waits for: pay"
+    assert [tuple(each) for each in told.details] == [("pay", "Refund 7 to <b>ana</b>?"), ("Started with", '{"n": 1}')]
+    assert b"<b>ana" not in page.content
+
+
+def test_the_longest_message_that_a_flow_may_give_is_read_whole(asking: Flow, root: Client) -> None:
+    message = "&退" * 1_000
+
+    page = asked_about(root, rows.wait_one("long", flow=asking, message=message))
+
+    ((_row, _link, told),) = page.context["rows"]
+    assert told.details[0].text == message
+
+
+def test_a_message_hides_nothing_beside_it(asking: Flow, root: Client) -> None:
+    """It may be as long as params make it, and say what it wants."""
+    txn = rows.wait_one("liar", flow=asking, message="Started with {} " + "<" * 100_000)
+    TaskRun.objects.create(transaction=txn, task_id="payout", status="waiting", waits_for="approval", attempt=1)
+
+    page = asked_about(root, txn)
+
+    ((_row, _link, told),) = page.context["rows"]
+    assert told.text == "asking v1, running; waits for: pay, payout"
+    assert [each.name for each in told.details] == ["pay", "Started with"]
+    assert "cut after" in told.details[0].text and told.details[1].text == '{"n": 1}'
+    assert len(page.content) < 100_000
+
+
+def test_many_questions_stay_a_light_page(asking: Flow, root: Client, django_assert_max_num_queries: Any) -> None:
+    txns = [rows.wait_one(f"many_{n}", flow=asking, message="<" * 100_000) for n in range(SMALL + 1)]
+
+    with django_assert_max_num_queries(12):
+        page = asked_about(root, *txns[:SMALL])
+
+    assert len(page.content) < 100_000
+    assert all(len(told.details) == 2 for _row, _link, told in page.context["rows"])
+    assert not any(told.details for _row, _link, told in asked_about(root, *txns).context["rows"])
 
 
 def test_an_operator_is_not_offered_to_undo(sign_in: Callable[..., Client], flow: Flow) -> None:

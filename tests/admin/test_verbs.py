@@ -31,7 +31,7 @@ def act(client: Client, record: Any, action: str, *, page: str = INBOX, **values
     chosen = {"action": action, "_selected_action": str(record.pk)}
     asked = client.post(where, chosen)
     assert asked.status_code == 200
-    seen = [entry[3] for entry in asked.context["rows"]] if asked.context and "rows" in asked.context else [""]
+    seen = [entry[2].seen for entry in asked.context["rows"]] if asked.context and "rows" in asked.context else [""]
     sent = {**chosen, "confirmed": "yes", f"seen-{record.pk}": seen[0], **values}
     return client.post(where, sent).content.decode()
 
@@ -95,10 +95,11 @@ def test_only_the_approvals_that_were_shown_are_decided(root: Client, db: None) 
     TaskRun.objects.create(transaction=txn, task_id="a", **waiting)
     where = reverse(TRANSACTIONS)
     chosen = {"action": "approve", "_selected_action": str(txn.pk)}
-    (shown,) = [entry[3] for entry in root.post(where, chosen).context["rows"]]
+    ((_row, _link, told),) = root.post(where, chosen).context["rows"]
     TaskRun.objects.create(transaction=txn, task_id="b", **waiting)
 
-    said = root.post(where, {**chosen, "confirmed": "yes", f"seen-{txn.pk}": shown, "remark": "go"}).content.decode()
+    decided = {"confirmed": "yes", f"seen-{txn.pk}": told.seen, "remark": "go"}
+    said = root.post(where, {**chosen, **decided}).content.decode()
 
     assert "decided: a" in said
     answered = TaskRun.objects.filter(transaction=txn, answer__isnull=False).values_list("task_id", flat=True)

@@ -71,11 +71,12 @@ def succeed_one(instance_id: str, *, flow: Flow) -> Transaction:
     return attempt(instance_id, ended=batch.Ended("pay", 1, "success", "succeeded"), finish="success")
 
 
-def wait_one(instance_id: str, *, flow: Flow, waits_for: str = "approval") -> Transaction:
-    """It waits for an approval or the like, and nobody holds it."""
+def wait_one(instance_id: str, *, flow: Flow, waits_for: str = "approval", message: str = "") -> Transaction:
+    """It waits for an approval, with the message of its task, or the like, and nobody holds it."""
     start_one(instance_id, flow=flow)
     worker, held = claim(instance_id)
-    waiting = batch.Ended("pay", 1, "waiting", "waiting", waits_for=waits_for)
+    asked = {"message": message, "role": ""}
+    waiting = batch.Ended("pay", 1, "waiting", "waiting", waits_for=waits_for, response=asked)
     begun = batch.Begun("pay", attempt=1, budget=1, input={})
     record(batch.Write(held.transaction_id, held.revision, begun=[begun]), worker_id=worker)
     record(batch.Write(held.transaction_id, held.revision, ended=[waiting], release=True), worker_id=worker)
