@@ -15,6 +15,7 @@ from flows.models import Flow
 
 ORDER = ("success", "skipped", "failed", "cancelled", "running", "retrying", "waiting", "pending")
 IS_TRIED_AGAIN = When(status=RunStatus.PENDING, attempt__gt=0, then=Value(ExceptionStatus.RETRYING.value))
+"""What `display.state_of_run` says of one run, for the database to count."""
 LABELS = {**dict(RunStatus.choices), ExceptionStatus.RETRYING: ExceptionStatus.RETRYING.label}
 MOST_KNOWN = 10_000
 WIDTH = 96
